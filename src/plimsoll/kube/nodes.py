@@ -1,0 +1,109 @@
+"""What a node is, offers and refuses."""
+
+from __future__ import annotations
+
+from plimsoll.kube import kinds
+from plimsoll.kube.objects import Obj, condition, items, labels, mapping, name, selects, text
+from plimsoll.kube.pods import is_gpu
+from plimsoll.kube.snapshot import Snapshot, fact
+from plimsoll.units import count
+
+PCI_LABELS = (
+    "feature.node.kubernetes.io/pci-10de.present",
+    "feature.node.kubernetes.io/pci-0302_10de.present",
+    "feature.node.kubernetes.io/pci-0300_10de.present",
+)
+SPOT_LABELS = {
+    "karpenter.sh/capacity-type": "spot",
+    "eks.amazonaws.com/capacityType": "SPOT",
+    "cloud.google.com/gke-spot": "true",
+    "cloud.google.com/gke-preemptible": "true",
+    "kubernetes.azure.com/scalesetpriority": "spot",
+}
+
+
+def has_gpu(node: Obj) -> bool:
+    """Whether anything says that this node has NVIDIA GPUs: its PCI bus, the operator or its capacity."""
+    have = labels(node)
+    if have.get("nvidia.com/gpu.present") == "true" or any(have.get(label) == "true" for label in PCI_LABELS):
+        return True
+    return "nvidia.com/gpu.product" in have or any(is_gpu(resource) for resource in mapping(node, "status", "capacity"))
+
+
+@fact
+def gpu_nodes(snapshot: Snapshot) -> tuple[Obj, ...]:
+    """Every node that has GPUs, by name."""
+    return tuple(sorted((node for node in snapshot.list(kinds.NODE) if has_gpu(node)), key=name))
+
+
+def capacity(node: Obj) -> dict[str, int]:
+    """GPU devices the device plugin has registered, healthy or not, by resource name. Keys at 0 stay."""
+    return {res: count(n) for res, n in sorted(mapping(node, "status", "capacity").items()) if is_gpu(res)}
+
+
+def allocatable(node: Obj) -> dict[str, int]:
+    """GPU devices pods can be given, by resource name. Keys at 0 stay."""
+    return {res: count(n) for res, n in sorted(mapping(node, "status", "allocatable").items()) if is_gpu(res)}
+
+
+def is_ready(node: Obj) -> bool | None:
+    """Whether the kubelet reports Ready; None where the node carries no such condition."""
+    status = text(condition(node, "Ready"), "status")
+    return None if not status else status == "True"
+
+
+def is_spot(node: Obj) -> bool:
+    have = labels(node)
+    return any(have.get(key) == value for key, value in SPOT_LABELS.items())
+
+
+def untolerated(node: Obj, tolerations: list[Obj], *, daemon: bool = False) -> list[Obj]:
+    """The NoSchedule and NoExecute taints of a node that no toleration covers.
+
+    `daemon`: also grant what the DaemonSet controller adds to its pods.
+    Source: Kubernetes `ToleratesTaint`; DaemonSet automatic tolerations.
+    """
+    granted = {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "node.kubernetes.io/disk-pressure",
+               "node.kubernetes.io/memory-pressure", "node.kubernetes.io/pid-pressure",
+               "node.kubernetes.io/unschedulable"} if daemon else set()  # fmt: skip
+    return [
+        taint
+        for taint in items(node, "spec", "taints")
+        if taint.get("effect") in ("NoSchedule", "NoExecute")
+        and taint.get("key") not in granted
+        and not any(_tolerates(toleration, taint) for toleration in tolerations)
+    ]
+
+
+def _tolerates(toleration: Obj, taint: Obj) -> bool:
+    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
+        return False
+    if not toleration.get("key"):
+        return toleration.get("operator") == "Exists"
+    if toleration["key"] != taint.get("key"):
+        return False
+    return toleration.get("operator") == "Exists" or (toleration.get("value") or "") == (taint.get("value") or "")
+
+
+def selected(node: Obj, pod: Obj) -> bool:
+    """Whether a pod's (or template's) nodeSelector and required node affinity accept a node."""
+    have = labels(node)
+    if any(have.get(key) != value for key, value in mapping(pod, "spec", "nodeSelector").items()):
+        return False
+    affinity = mapping(pod, "spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
+    terms = items(affinity, "nodeSelectorTerms")
+    if not terms:
+        return True
+    return any(
+        (term.get("matchExpressions") or term.get("matchFields"))
+        and selects({"matchExpressions": term.get("matchExpressions")}, have)
+        and selects({"matchExpressions": term.get("matchFields")}, {"metadata.name": name(node)})
+        for term in terms
+    )
+
+
+def accepts(node: Obj, pod: Obj) -> bool:
+    """Whether a pod may run on a node as far as selectors, affinity, taints and cordon say."""
+    if node.get("spec", {}).get("unschedulable"):
+        return False
+    return selected(node, pod) and not untolerated(node, items(pod, "spec", "tolerations"))

@@ -1,0 +1,140 @@
+"""Reading plain Kubernetes objects without trusting their shape.
+
+An object comes from a file somebody else wrote. Every accessor here returns
+the empty value of the type it promises when the field is absent or of another
+type, so that one odd object cannot end an audit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+Obj = dict[str, Any]
+_NOTHING: dict[str, Any] = {}
+
+
+class Ref(msgspec.Struct, frozen=True, order=True):
+    """The name of one object. `namespace` is "" for cluster-scoped kinds."""
+
+    api_version: str = msgspec.field(name="apiVersion")
+    kind: str
+    namespace: str
+    name: str
+
+    @classmethod
+    def of(cls, obj: Obj) -> Ref:
+        return cls(text(obj, "apiVersion"), text(obj, "kind"), namespace(obj), name(obj))
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.namespace}/{self.name}" if self.namespace else f"{self.kind}/{self.name}"
+
+
+def get(obj: object, *path: str | int) -> Any:
+    """The value at a path of keys and indices, or None."""
+    for step in path:
+        if isinstance(obj, dict):
+            obj = obj.get(step)
+        elif isinstance(obj, list) and isinstance(step, int) and -len(obj) <= step < len(obj):
+            obj = obj[step]
+        else:
+            return None
+    return obj
+
+
+def mapping(obj: object, *path: str | int) -> dict[str, Any]:
+    """The map at a path; empty if absent. Do not change it."""
+    value = get(obj, *path)
+    return value if isinstance(value, dict) else _NOTHING
+
+
+def items(obj: object, *path: str | int) -> list[dict[str, Any]]:
+    """The maps in the list at a path, skipping what is not a map."""
+    value = get(obj, *path)
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def text(obj: object, *path: str | int) -> str:
+    """The string at a path; "" if absent."""
+    value = get(obj, *path)
+    return value if isinstance(value, str) else ""
+
+
+def number(obj: object, *path: str | int) -> int:
+    """The whole number at a path; 0 if absent."""
+    value = get(obj, *path)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def name(obj: Obj) -> str:
+    return text(obj, "metadata", "name")
+
+
+def namespace(obj: Obj) -> str:
+    return text(obj, "metadata", "namespace")
+
+
+def labels(obj: Obj) -> dict[str, str]:
+    return mapping(obj, "metadata", "labels")
+
+
+def annotations_of(obj: Obj) -> dict[str, str]:
+    return mapping(obj, "metadata", "annotations")
+
+
+def condition(obj: Obj, type_: str) -> dict[str, Any]:
+    """The entry of `status.conditions` with that type; empty if there is none."""
+    return next((entry for entry in items(obj, "status", "conditions") if entry.get("type") == type_), _NOTHING)
+
+
+def owner(obj: Obj) -> dict[str, Any]:
+    """The controlling owner reference; empty if there is none."""
+    owners = items(obj, "metadata", "ownerReferences")
+    return next((entry for entry in owners if entry.get("controller")), owners[0] if owners else _NOTHING)
+
+
+def selects(selector: object, have: dict[str, str]) -> bool:
+    """Whether a LabelSelector matches labels. An absent selector matches nothing, an empty one all."""
+    if not isinstance(selector, dict):
+        return False
+    if any(have.get(key) != value for key, value in mapping(selector, "matchLabels").items()):
+        return False
+    return all(_expression(entry, have) for entry in items(selector, "matchExpressions"))
+
+
+def _expression(entry: dict[str, Any], have: dict[str, str]) -> bool:
+    key, operator = text(entry, "key"), text(entry, "operator")
+    values = entry.get("values") or []
+    if operator == "Exists":
+        return key in have
+    if operator == "DoesNotExist":
+        return key not in have
+    if operator == "In":
+        return have.get(key) in values
+    if operator == "NotIn":
+        return have.get(key) not in values
+    if operator in ("Gt", "Lt") and str(have.get(key, "")).isdigit() and values and str(values[0]).isdigit():
+        left, right = int(have[key]), int(values[0])
+        return left > right if operator == "Gt" else left < right
+    return False
+
+
+def pod_template(obj: Obj) -> Obj:
+    """The pod template of a workload object, or the Pod itself; empty if it has none."""
+    kind = text(obj, "kind")
+    if kind == "Pod":
+        return obj
+    if kind == "CronJob":
+        return mapping(obj, "spec", "jobTemplate", "spec", "template")
+    return mapping(obj, "spec", "template")
+
+
+def containers(pod: Obj) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every container of a pod or template with its path: init containers first, as they run."""
+    for field in ("initContainers", "containers"):
+        value = get(pod, "spec", field)
+        for index, item in enumerate(value if isinstance(value, list) else []):
+            if isinstance(item, dict):
+                yield f"spec.{field}[{index}]", item

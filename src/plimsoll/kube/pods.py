@@ -1,0 +1,176 @@
+"""What a pod asks for and how it is doing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import NamedTuple
+
+from plimsoll.kube import kinds
+from plimsoll.kube.objects import Obj, get, items, labels, mapping, namespace, number, owner, text
+from plimsoll.kube.snapshot import Snapshot, fact
+from plimsoll.units import count
+
+GPU_PREFIXES = ("nvidia.com/gpu", "nvidia.com/mig-")
+
+
+def is_gpu(resource: str) -> bool:
+    """Whether an extended resource name is a GPU or a share of one."""
+    return resource.startswith(GPU_PREFIXES)
+
+
+def gpu_requests(pod: Obj) -> dict[str, int]:
+    """GPU resources a pod (or template) holds: resource name to number of devices.
+
+    Kubernetes rule for extended resources: the sum over containers, or the largest
+    init container if that is more; sidecar init containers (restartPolicy Always) add.
+    """
+    running: dict[str, int] = defaultdict(int)
+    starting: dict[str, int] = defaultdict(int)
+    for field in ("containers", "initContainers"):
+        for container in items(pod, "spec", field):
+            sidecar = field == "containers" or container.get("restartPolicy") == "Always"
+            for resource, amount in mapping(container, "resources", "limits").items():
+                if is_gpu(resource):
+                    if sidecar:
+                        running[resource] += count(amount)
+                    else:
+                        starting[resource] = max(starting[resource], count(amount))
+    total = {resource: max(running[resource], starting[resource]) for resource in {*running, *starting}}
+    return {resource: amount for resource, amount in sorted(total.items()) if amount}
+
+
+@fact
+def gpu_pods(snapshot: Snapshot) -> tuple[tuple[Obj, dict[str, int]], ...]:
+    """Every pod that asks for GPUs and has not ended, with what it asks for."""
+    found = ((pod, gpu_requests(pod)) for pod in snapshot.list(kinds.POD) if not finished(pod))
+    return tuple((pod, wanted) for pod, wanted in found if wanted)
+
+
+@fact
+def pods_by_node(snapshot: Snapshot) -> dict[str, list[Obj]]:
+    """Pods that have not ended, by the node they are bound to."""
+    found: dict[str, list[Obj]] = defaultdict(list)
+    for pod in snapshot.list(kinds.POD):
+        node = text(pod, "spec", "nodeName")
+        if node and not finished(pod):
+            found[node].append(pod)
+    return dict(found)
+
+
+@fact
+def gpus_held(snapshot: Snapshot) -> dict[str, dict[str, int]]:
+    """GPU devices held by bound pods: node name to resource name to number."""
+    held: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for pod, wanted in gpu_pods(snapshot):
+        for resource, amount in wanted.items():
+            if node := text(pod, "spec", "nodeName"):
+                held[node][resource] += amount
+    return {node: dict(amounts) for node, amounts in held.items()}
+
+
+@fact
+def events_by_object(snapshot: Snapshot) -> dict[tuple[str, str, str], list[Obj]]:
+    """Events by (kind, namespace, name) of the object they are about."""
+    found: dict[tuple[str, str, str], list[Obj]] = defaultdict(list)
+    for event in snapshot.list(kinds.EVENT):
+        about = mapping(event, "involvedObject") or mapping(event, "regarding")
+        found[text(about, "kind"), text(about, "namespace"), text(about, "name")].append(event)
+    return dict(found)
+
+
+def events_of(snapshot: Snapshot, obj: Obj) -> list[Obj]:
+    """The events about one object, in reading order."""
+    key = (text(obj, "kind"), namespace(obj), text(obj, "metadata", "name"))
+    return events_by_object(snapshot).get(key, [])
+
+
+def finished(pod: Obj) -> bool:
+    return get(pod, "status", "phase") in ("Succeeded", "Failed")
+
+
+def ready(pod: Obj) -> bool:
+    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in items(pod, "status", "conditions"))
+
+
+class Trouble(NamedTuple):
+    """The first container that keeps a pod from being ready, in the order containers start."""
+
+    state: str  # crash | image | waiting | init | unready | unschedulable
+    container: str  # "" where the pod itself is the trouble
+    reason: str  # CrashLoopBackOff, ErrImagePull, OOMKilled, Unschedulable, ...
+    message: str  # what it said last; "" if nothing
+    restarts: int
+    path: str  # where in the object this is written
+
+
+_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
+
+
+def trouble(pod: Obj) -> Trouble | None:
+    """What keeps a pod from being ready, or None if it is ready or has ended.
+
+    `init` means a container is running but has not let the next one start:
+    the pod waits for somebody else. `crash` means its own container fails.
+    """
+    if finished(pod) or ready(pod):
+        return None
+    placed = next((c for c in items(pod, "status", "conditions") if c.get("type") == "PodScheduled"), {})
+    if placed.get("status") == "False":
+        return Trouble(
+            "unschedulable", "", text(placed, "reason"), text(placed, "message"), 0, "status.conditions[PodScheduled]"
+        )
+    for field in ("initContainerStatuses", "containerStatuses"):
+        for index, status in enumerate(items(pod, "status", field)):
+            found = _container_trouble(status, f"status.{field}[{index}]", init=field[0] == "i")
+            if found:
+                return found
+    return Trouble("unready", "", text(pod, "status", "reason"), text(pod, "status", "message"), 0, "status.phase")
+
+
+def _container_trouble(status: Obj, path: str, *, init: bool) -> Trouble | None:
+    state, last = mapping(status, "state"), mapping(status, "lastState", "terminated")
+    restarts, title = number(status, "restartCount"), text(status, "name")
+
+    def ended(how: Obj, where: str, reason: str = "", message: str = "") -> Trouble:
+        why = text(how, "reason") if how.get("reason") == "OOMKilled" or not reason else reason
+        return Trouble("crash", title, why, text(how, "message") or message, restarts, f"{path}.{where}")
+
+    if "waiting" in state:
+        reason, message = text(state, "waiting", "reason"), text(state, "waiting", "message")
+        if reason in _IMAGE:
+            return Trouble("image", title, reason, message, restarts, f"{path}.state.waiting")
+        if reason == "CrashLoopBackOff" or last:
+            return ended(last, "lastState.terminated" if last else "state.waiting", reason, message)
+        return Trouble("waiting", title, reason, message, restarts, f"{path}.state.waiting")
+    if "terminated" in state:
+        how = mapping(state, "terminated")
+        return None if init and how.get("exitCode", 0) == 0 else ended(how, "state.terminated")
+    if status.get("ready") or (init and "running" not in state):
+        return None
+    if last and restarts:  # it failed before and is trying once more
+        return ended(last, "lastState.terminated")
+    if init:
+        return Trouble("init", title, "ContainersNotInitialized", "", restarts, f"{path}.state.running")
+    return Trouble("unready", title, "ContainersNotReady", "", restarts, f"{path}.ready")
+
+
+def controller(snapshot: Snapshot, pod: Obj) -> tuple[str, str, str]:
+    """(kind, namespace, name) of the topmost known controller of a pod; the pod itself if it has none.
+
+    Follows ReplicaSet → Deployment and Job → CronJob; where the middle object was not
+    read, the ReplicaSet's name without its hash stands for the Deployment.
+    """
+    here = namespace(pod)
+    own = owner(pod)
+    kind, title = text(own, "kind"), text(own, "name")
+    if not kind:
+        return "Pod", here, text(pod, "metadata", "name")
+    middle = {"ReplicaSet": kinds.REPLICA_SET, "Job": kinds.JOB}.get(kind)
+    parent = snapshot.get(middle, title, here) if middle else None
+    if parent is not None:
+        above = owner(parent)
+        if above.get("kind"):
+            return text(above, "kind"), here, text(above, "name")
+    elif kind == "ReplicaSet" and labels(pod).get("pod-template-hash", "\0") in title:
+        return "Deployment", here, title.rpartition("-")[0]
+    return kind, here, title

@@ -1,0 +1,7 @@
+"""Pillar partition."""
+
+from __future__ import annotations
+
+from plimsoll.check.model import Check
+
+CHECKS: tuple[Check, ...] = ()
