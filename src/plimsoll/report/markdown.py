@@ -1,0 +1,72 @@
+"""Markdown, for pull requests and tickets."""
+
+from __future__ import annotations
+
+from plimsoll.check.run import Judgement, Review
+from plimsoll.check.score import summarise
+from plimsoll.report.view import Group, not_read, remedy, sentence, view
+
+
+def render(review: Review, pillars: tuple[str, ...]) -> str:
+    seen = view(review)
+    lines = ["# Production review", "", f"**{_text(sentence(review))}.**", "", _source(review), ""]
+    lines += ["| pillar | score | passed | failed | unknown | waived |", "|---|--:|--:|--:|--:|--:|"]
+    for one in summarise(review, pillars):
+        score = "?" if one.score is None else one.score
+        lines.append(f"| {one.pillar} | {score} | {one.passed} | {one.failed} | {one.unknown} | {one.waived} |")
+    if seen.faults:
+        lines += ["", "## Root causes"]
+        for group in seen.faults:
+            lines += _fault(group)
+    if seen.risks:
+        lines += ["", "## Risks", "", "| severity | check | object | what |", "|---|---|---|---|"]
+        lines += [_row(each) for group in seen.risks for each in group.members]
+    if seen.unknown:
+        lines += ["", "## Unknown", "", *(f"- {kind}: {_text(why)}" for kind, why in not_read(review))]
+    if seen.waived:
+        lines += [
+            "",
+            "## Waived",
+            "",
+            *(f"- {each.check.id} {_code(str(each.finding.object))}" for each in seen.waived),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _source(review: Review) -> str:
+    snapshot = review.snapshot
+    taken = f"{snapshot.taken_at:%Y-%m-%d %H:%M:%S} UTC" if snapshot.taken_at else "at an unknown time"
+    return f"Read {len(snapshot)} objects from {_code(snapshot.source.place)}, taken {taken}."
+
+
+def _fault(group: Group) -> list[str]:
+    first = group.evidence_of
+    lines = ["", f"### {group.check.id} {_text(first.finding.title)} ({group.severity})", ""]
+    lines += [f"- {_code(str(each.finding.object))}" for each in group.members[:50]]
+    if len(group.members) > 50:
+        lines.append(f"- and {len(group.members) - 50} more")
+    lines += ["", *(f"- saw {_code(f'{item.path} = {item.value}')}" for item in first.finding.evidence)]
+    if group.hidden:
+        lines.append(
+            f"- hides {len(group.hidden)} findings: {', '.join(sorted({each.check.id for each in group.hidden}))}"
+        )
+    fence = "```"
+    while fence in remedy(first):
+        fence += "`"
+    return [*lines, "", _text(group.check.why), "", f"{fence}sh", remedy(first).strip(), fence]
+
+
+def _row(each: Judgement) -> str:
+    return f"| {each.severity} | {each.check.id} | {_code(str(each.finding.object))} | {_text(each.finding.title)} |"
+
+
+def _text(text: str) -> str:
+    """A cluster's text as plain words: nothing in it becomes a link, an image, a tag or a table cell."""
+    for char in "\\`*_[]<>|#!":
+        text = text.replace(char, f"\\{char}")
+    return " ".join(text.split())
+
+
+def _code(text: str) -> str:
+    ticks = "`" if "`" not in text else "``"
+    return f"{ticks}{' '.join(text.split())}{ticks}".replace("|", "\\|")

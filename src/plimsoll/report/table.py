@@ -1,0 +1,147 @@
+"""For people at a terminal."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+from plimsoll.check.model import Severity
+from plimsoll.check.run import Judgement, Review
+from plimsoll.check.score import PillarSummary, summarise
+from plimsoll.report.view import Group, not_read, remedy, sentence, view
+
+_STYLE = {Severity.CRITICAL: "bold red", Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
+_OTHERS_MAX = 12  # more objects than this are counted, not listed
+
+
+def render(review: Review, pillars: tuple[str, ...], *, color: bool = False, width: int = 110) -> str:
+    """Text with a table per part. `color`: ANSI codes; without them the words carry the meaning alone."""
+    from rich.console import Console  # 90 ms, so only where something is drawn
+
+    out = StringIO()
+    console = Console(
+        file=out,
+        width=width,
+        force_terminal=color,
+        no_color=not color,
+        highlight=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+    seen = view(review)
+    _head(console, review)
+    for group in seen.faults:
+        _fault(console, group)
+    if seen.risks:
+        _risks(console, seen.risks)
+    if seen.unknown:
+        _unknown(console, review, seen.unknown)
+    for each in seen.waived:
+        waiver = each.waiver
+        until = f" until {waiver.until} by {waiver.owner}: {waiver.reason}" if waiver else ""
+        _line(console, f"waived   {each.check.id}  {each.finding.object}{until}", "dim")
+    _pillars(console, summarise(review, pillars))
+    _line(console, sentence(review), "bold")
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _line(console: Any, text: str, style: str = "", indent: int = 0) -> None:
+    """Print text as it is: nothing in a cluster may be read as markup. Wrapped lines keep the indent."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console.print(Padding(Text(clean(text), style=style), (0, 0, 0, indent)))
+
+
+def clean(text: str) -> str:
+    """Without control characters: an object's text must not drive the reader's terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else "�" for char in text)
+
+
+def _head(console: Any, review: Review) -> None:
+    snapshot = review.snapshot
+    taken = (
+        f"{snapshot.taken_at:%Y-%m-%d %H:%M:%S} UTC ({snapshot.source.taken_at_is})" if snapshot.taken_at else "unknown"
+    )
+    _line(console, f"{snapshot.source.form} {snapshot.source.place}, taken {taken}, {len(snapshot)} objects", "dim")
+    if review.platform:
+        _line(console, f"judged against platform {review.platform.metadata.name}", "dim")
+    console.print()
+
+
+def _fault(console: Any, group: Group) -> None:
+    first = group.evidence_of
+    others = f" and {len(group.members) - 1} more" if len(group.members) > 1 else ""
+    _line(
+        console,
+        f"{str(group.severity).upper()}  {group.check.id}  {first.finding.object}{others}",
+        _STYLE[group.severity],
+    )
+    _line(console, first.finding.title, "bold", indent=2)
+    for item in first.finding.evidence:
+        _line(console, f"saw   {item.path} = {item.value}", indent=2)
+    if group.members[1:]:
+        names = [str(each.finding.object) for each in group.members[1:]]
+        more = f" … {len(names) - _OTHERS_MAX} more" if len(names) > _OTHERS_MAX else ""
+        _line(console, f"also  {', '.join(names[:_OTHERS_MAX])}{more}", indent=2)
+    if group.hidden:
+        _line(console, f"hides {_hidden(group.hidden)}", "dim", indent=2)
+    for index, line in enumerate(remedy(first).strip().splitlines()):
+        _line(console, f"{'do    ' if index == 0 else '      '}{line}", "green", indent=2)
+    console.print()
+
+
+def _hidden(hidden: tuple[Judgement, ...]) -> str:
+    by_check: dict[str, list[Judgement]] = {}
+    for each in hidden:
+        by_check.setdefault(each.check.id, []).append(each)
+    parts = [
+        f"{id_} {found[0].finding.title}" + (f" (and {len(found) - 1} like it)" if found[1:] else "")
+        for id_, found in by_check.items()
+    ]
+    return "; ".join(parts)
+
+
+def _risks(console: Any, groups: tuple[Group, ...]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, title="Risks: nothing is broken by these yet", title_justify="left"
+    )
+    table.add_column("severity")
+    table.add_column("check", no_wrap=True)
+    table.add_column("object", overflow="fold", ratio=2)
+    table.add_column("what", overflow="fold", ratio=5)
+    for group in groups:
+        for each in group.members:
+            table.add_row(
+                Text(str(group.severity), _STYLE[group.severity]),
+                group.check.id,
+                Text(clean(str(each.finding.object))),
+                Text(clean(each.finding.title)),
+            )
+    console.print(table)
+
+
+def _unknown(console: Any, review: Review, unknown: tuple[Judgement, ...]) -> None:
+    ids = ", ".join(dict.fromkeys(each.check.id for each in unknown))
+    _line(console, f"Unknown: {len(unknown)} could not be judged ({ids})", "bold")
+    for kind, why in not_read(review):
+        _line(console, f"{kind}: {why}", indent=2)
+    console.print()
+
+
+def _pillars(console: Any, summaries: tuple[PillarSummary, ...]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("pillar", "score", "passed", "failed", "unknown", "waived", "root causes", "worst"):
+        table.add_column(name, justify="left" if name in ("pillar", "worst") else "right")
+    for one in summaries:
+        figures = (one.passed, one.failed, one.unknown, one.waived, one.root_causes)
+        worst = "" if one.worst is None else str(one.worst)
+        table.add_row(one.pillar, "?" if one.score is None else str(one.score), *map(str, figures), worst)
+    console.print(table)

@@ -1,0 +1,93 @@
+"""What every report shows, in the order people want to read it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import NamedTuple
+
+from plimsoll.check.model import Check, Layer, Severity, Verdict
+from plimsoll.check.run import Judgement, Review
+from plimsoll.kube import kinds
+from plimsoll.kube.snapshot import Coverage
+
+
+class Group(NamedTuple):
+    """The findings of one check that share a verdict, and what is hidden behind them."""
+
+    check: Check
+    severity: Severity
+    members: tuple[Judgement, ...]
+    hidden: tuple[Judgement, ...] = ()
+
+    @property
+    def evidence_of(self) -> Judgement:
+        """The member whose evidence stands for all: the first."""
+        return self.members[0]
+
+
+class View(NamedTuple):
+    """A review sorted for reading."""
+
+    faults: tuple[Group, ...]  # root causes of what does not work now
+    risks: tuple[Group, ...]  # what works now and will not keep working
+    unknown: tuple[Judgement, ...]
+    waived: tuple[Judgement, ...]
+    hidden: int
+
+
+def view(review: Review) -> View:
+    """Group a review's judgements. Order: worst first, then by check id."""
+    behind: dict[int, list[Judgement]] = defaultdict(list)
+    for each in review.judgements:
+        for root in each.hidden_behind:
+            behind[root].append(each)
+    roots: dict[tuple[bool, int, str], list[int]] = defaultdict(list)
+    for index, each in enumerate(review.judgements):
+        if each.verdict is Verdict.FAIL and each.root_cause:
+            roots[is_risk(each), -each.severity, each.check.id].append(index)
+    faults, risks = [], []
+    for key in sorted(roots):
+        members = tuple(review.judgements[index] for index in roots[key])
+        hidden = {id(each): each for index in roots[key] for each in behind[index]}
+        group = Group(members[0].check, members[0].severity, members, tuple(hidden.values()))
+        (risks if key[0] else faults).append(group)
+    return View(
+        faults=tuple(faults),
+        risks=tuple(risks),
+        unknown=tuple(each for each in review.judgements if each.verdict is Verdict.UNKNOWN),
+        waived=tuple(each for each in review.judgements if each.verdict is Verdict.WAIVED),
+        hidden=sum(each.verdict is Verdict.FAIL and not each.root_cause for each in review.judgements),
+    )
+
+
+def is_risk(each: Judgement) -> bool:
+    layer = each.finding.layer if each.finding.layer is not None else each.check.layer
+    return layer is Layer.RISK
+
+
+def sentence(review: Review) -> str:
+    """The answer in one sentence."""
+    seen = view(review)
+    if seen.faults:
+        count = sum(len(group.members) for group in seen.faults)
+        objects = "1 root cause" if count == 1 else f"{count} root causes"
+        rest = f"; {seen.hidden} more findings are hidden behind" if seen.hidden else ""
+        return f"Not fit for production: {objects} break something now{rest}"
+    if seen.risks and max(group.severity for group in seen.risks) >= Severity.WARNING:
+        return f"Nothing is broken now; {sum(len(group.members) for group in seen.risks)} risks stand"
+    if seen.unknown:
+        return f"Nothing is broken in what was read; {len(seen.unknown)} checks could not be judged"
+    return "Fit for production: every check passed"
+
+
+def remedy(each: Judgement) -> str:
+    return each.finding.remedy or each.check.remedy
+
+
+def not_read(review: Review) -> list[tuple[str, str]]:
+    """(kind, why) of every kind that a check asked for and that is not whole in the snapshot."""
+    snapshot = review.snapshot
+    wanted = {kind for check in review.asked for kind in (*check.reads, *check.whole)}
+    wanted |= {entry.kind for entry in snapshot.unread}
+    missing = (kind for kind in kinds.ALL if kind in wanted and snapshot.coverage(kind) is not Coverage.WHOLE)
+    return [(str(kind), snapshot.why_unread(kind)) for kind in missing]
