@@ -16,18 +16,14 @@ from plimsoll.report.view import not_read, remedy, sentence
 SCHEMA_VERSION = "plimsoll.dev/report/v1"
 
 
-class _Struct(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    pass
-
-
-class NotRead(_Struct):
+class NotRead(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A kind that checks wanted and the source did not give whole."""
 
     kind: str
     reason: str
 
 
-class WasRead(_Struct):
+class WasRead(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What the review is based on."""
 
     source: str  # live | snapshot | list | cluster-info dump | must-gather | manifest
@@ -39,7 +35,7 @@ class WasRead(_Struct):
     not_read: list[NotRead]
 
 
-class Pillar(_Struct):
+class Pillar(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One pillar of the checklist. score 0-100, null where nothing could be judged."""
 
     pillar: str
@@ -52,8 +48,11 @@ class Pillar(_Struct):
     worst: str | None
 
 
-class Summary(_Struct):
-    """The answer. verdict: fail where any finding failed, else unknown where any check could not be judged, else pass."""
+class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The answer.
+
+    verdict: fail where any finding failed, else unknown where any check could not be judged, else pass.
+    """
 
     verdict: str
     sentence: str
@@ -65,14 +64,14 @@ class Summary(_Struct):
     pillars: list[Pillar]
 
 
-class Cause(_Struct):
+class Cause(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The root cause a finding is hidden behind."""
 
     id: str
     object: Ref
 
 
-class Exception_(_Struct):
+class Acceptance(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Who accepted a finding, why and until when (last day)."""
 
     owner: str
@@ -80,7 +79,7 @@ class Exception_(_Struct):
     until: str
 
 
-class Finding(_Struct):
+class Finding(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One finding. rootCause: it failed and nothing else explains it. hiddenBehind: what explains it."""
 
     id: str
@@ -94,10 +93,10 @@ class Finding(_Struct):
     remedy: str
     root_cause: bool
     hidden_behind: list[Cause]
-    waiver: Exception_ | None = None
+    waiver: Acceptance | None = None
 
 
-class Document(_Struct):
+class Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A production review."""
 
     schema_version: str
@@ -136,7 +135,7 @@ def document(review: Review, pillars: tuple[str, ...]) -> Document:
 def _summary(review: Review, pillars: tuple[str, ...]) -> Summary:
     failures = review.failures
     unknown = sum(each.verdict is Verdict.UNKNOWN for each in review.judgements)
-    by_severity = {name: 0 for name in ("critical", "error", "warning", "info")}
+    by_severity = dict.fromkeys(("critical", "error", "warning", "info"), 0)
     for each in failures:
         by_severity[str(each.severity)] += 1
     return Summary(
@@ -165,9 +164,9 @@ def _summary(review: Review, pillars: tuple[str, ...]) -> Summary:
 
 def _finding(review: Review, each: Judgement) -> Finding:
     causes = [review.judgements[index] for index in each.hidden_behind]
-    waiver = each.waiver and Exception_(
-        owner=each.waiver.owner, reason=each.waiver.reason, until=each.waiver.until.isoformat()
-    )
+    waiver = None
+    if each.waiver:
+        waiver = Acceptance(owner=each.waiver.owner, reason=each.waiver.reason, until=each.waiver.until.isoformat())
     return Finding(
         id=each.check.id,
         pillar=each.check.pillar,

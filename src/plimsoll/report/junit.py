@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from xml.etree import ElementTree as ET  # noqa: S405  written here, never read
+from xml.etree import ElementTree as ET
 
 from plimsoll.check.model import Check, Verdict
 from plimsoll.check.run import Judgement, Review

@@ -43,10 +43,10 @@ def _family(out: list[str], name: str, help_: str) -> None:
     out += [f"# HELP {name} {help_}", f"# TYPE {name} gauge"]
 
 
-def _sample(out: list[str], name: str, value: float, **labels: str) -> None:
+def _sample(out: list[str], series: str, value: float, /, **labels: str) -> None:
     escaped = (f'{key}="{_escape(text)}"' for key, text in labels.items())
     body = ",".join(escaped)
-    out.append(f"{name}{{{body}}} {value:g}" if body and isinstance(value, int) else f"{name} {value:.3f}")
+    out.append(f"{series}{{{body}}} {value:g}" if body else f"{series} {value:.3f}")
 
 
 def _escape(text: str) -> str:

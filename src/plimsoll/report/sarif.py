@@ -7,6 +7,7 @@ a waived one carries an accepted suppression.
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -74,6 +75,4 @@ def _result(review: Review, each: Judgement, rule: int) -> dict[str, Any]:
 
 
 def _uri(place: str) -> str:
-    from urllib.parse import quote
-
     return quote(place) or "cluster"

@@ -45,7 +45,8 @@ def view(review: Review) -> View:
     for index, each in enumerate(review.judgements):
         if each.verdict is Verdict.FAIL and each.root_cause:
             roots[is_risk(each), -each.severity, each.check.id].append(index)
-    faults, risks = [], []
+    faults: list[Group] = []
+    risks: list[Group] = []
     for key in sorted(roots):
         members = tuple(review.judgements[index] for index in roots[key])
         hidden = {id(each): each for index in roots[key] for each in behind[index]}

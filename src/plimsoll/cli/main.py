@@ -1,0 +1,79 @@
+"""The entry: picks the verb, turns every error into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from plimsoll import __version__
+from plimsoll.errors import Exit, PlimsollError
+
+# Verb to its one-line help. A verb's module is imported only when it runs, so that help stays fast.
+VERBS = {
+    "init": "Write a platform.yaml that describes the cluster as it is.",
+    "check": "Judge a cluster or a snapshot against the production checklist.",
+    "capture": "Freeze a cluster in a snapshot file.",
+    "explain": "Say what a check asks, why, and what to do.",
+    "schema": "Print the JSON Schema of platform.yaml, for editors.",
+}
+
+
+class Verbs(click.Group):
+    """A group that knows its commands by name before it imports them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = import_module(f"plimsoll.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="plimsoll", message="%(prog)s %(version)s")
+def plimsoll() -> None:
+    """Take a GPU cluster on Kubernetes from a working demo to a reliable, affordable platform.
+
+    Data goes to stdout, everything else to stderr. Exit codes: 0 ok, 1 findings at or above
+    --fail-on, 2 usage or declaration error, 3 data incomplete, 4 cluster unreachable, 5 a bug of ours.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit. No traceback reaches a user unless PLIMSOLL_TRACEBACK is set."""
+    try:
+        code = plimsoll.main(standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        code = Exit.USAGE
+    except click.Abort:
+        code = 130
+    except PlimsollError as error:
+        _say(f"error: {error}", error.hint)
+        code = error.exit_code
+    except BrokenPipeError:  # the reader went away: `plimsoll check … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = Exit.OK
+    except Exception as error:  # the only place: whatever is left is our bug
+        if os.environ.get("PLIMSOLL_TRACEBACK"):
+            raise
+        where = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        _say(f"error: a bug in plimsoll {__version__}: {where}", "set PLIMSOLL_TRACEBACK=1 and report what it prints")
+        code = Exit.BUG
+    sys.exit(int(code or 0))
+
+
+def _say(message: str, hint: str) -> None:
+    click.echo(message, err=True)
+    if hint:
+        click.echo(f"\nhint: {hint}", err=True)

@@ -1,0 +1,74 @@
+"""What several verbs share: which cluster, which declaration, how wide."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from plimsoll.errors import InputError
+from plimsoll.kube.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from plimsoll.spec.model import Platform
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+PLATFORM_BYTES_MAX = 1 << 20
+
+
+def platform(function: F) -> F:
+    return click.option(
+        "-f", "--platform", type=click.Path(path_type=Path), metavar="FILE", help="The declaration to judge against."
+    )(function)
+
+
+def cluster(function: F) -> F:
+    function = click.option("--kubeconfig", type=click.Path(path_type=Path), help="Default: $KUBECONFIG.")(function)
+    return click.option("--context", help="Context of the kubeconfig to read; default: its current one.")(function)
+
+
+def load_platform(path: Path | None) -> Platform | None:
+    """The declaration in a file, or None if none was asked for."""
+    if path is None:
+        return None
+    from plimsoll.spec.load import load
+
+    return load(read_bytes(path, PLATFORM_BYTES_MAX), str(path))
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """A regular file of at most `limit` bytes, or an InputError that says what is wrong with it."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise InputError(f"cannot read it: {error.strerror}", where=str(path)) from error
+    if len(content) > limit:
+        raise InputError(f"larger than {limit >> 20} MiB, which no declaration is", where=str(path))
+    return content
+
+
+def read_cluster(snapshot: Path | None, context: str | None, kubeconfig: Path | None) -> Snapshot:
+    """The snapshot in a file, or the live cluster frozen now."""
+    if snapshot is not None:
+        if context or kubeconfig:
+            raise click.UsageError("give a SNAPSHOT or a --context, not both")
+        from plimsoll.kube.store import open_snapshot
+
+        return open_snapshot(snapshot)
+    from plimsoll.cli.progress import bar
+    from plimsoll.kube.capture import capture
+
+    with bar("reading the cluster") as progress:
+        return capture(context=context, kubeconfig=kubeconfig, progress=progress)
+
+
+def width() -> int:
+    """Columns to print into: the terminal's, 110 where there is none, never under 60."""
+    return max(60, shutil.get_terminal_size((110, 40)).columns) if sys.stdout.isatty() else 110

@@ -1,0 +1,87 @@
+"""One self-contained HTML page: readable without JavaScript, prints well, follows light and dark."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from importlib.resources import files
+from typing import NamedTuple
+
+from plimsoll import __version__
+from plimsoll.check.model import Layer, Severity
+from plimsoll.check.run import Judgement, Review
+from plimsoll.check.score import summarise
+from plimsoll.kube.nodes import allocatable, capacity, gpu_nodes
+from plimsoll.kube.objects import labels, name
+from plimsoll.report.view import not_read, remedy, sentence, view
+
+
+class Tile(NamedTuple):
+    """One GPU node in the picture of the fleet."""
+
+    name: str
+    state: str  # ok | critical | error | warning
+    gpus: str  # what it offers now
+    why: str  # its root cause in one sentence; "" if it has none
+
+
+class Rack(NamedTuple):
+    """The tiles of one GPU product."""
+
+    product: str
+    tiles: tuple[Tile, ...]
+
+
+def render(review: Review, pillars: tuple[str, ...]) -> str:
+    from jinja2 import Environment, StrictUndefined  # 40 ms; only this format needs it
+
+    source = files("plimsoll.report").joinpath("templates", "report.html").read_text()
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["remedy"] = remedy
+    page = environment.from_string(source)
+    return page.render(
+        version=__version__,
+        review=review,
+        snapshot=review.snapshot,
+        seen=view(review),
+        sentence=sentence(review),
+        racks=_racks(review),
+        pillars=summarise(review, pillars),
+        not_read=not_read(review),
+        counts=sorted(review.snapshot.counts().items(), key=lambda item: -item[1])[:12],
+        passed=[check for check in review.asked if review.verdicts[check.id].value == "pass"],
+    )
+
+
+def _racks(review: Review) -> tuple[Rack, ...]:
+    """Every GPU node as a tile, coloured by the worst root cause that affects it now."""
+    causes = _causes_by_node(review)
+    racks: dict[str, list[Tile]] = defaultdict(list)
+    for node in gpu_nodes(review.snapshot):
+        own = causes.get(name(node), [])
+        worst = max((each.severity for each in own), default=Severity.INFO)
+        have, can = capacity(node), allocatable(node)
+        gpus = (
+            ", ".join(f"{can.get(res, 0)}/{n} {res.partition('/')[2]}" for res, n in have.items() if n)
+            or "none offered"
+        )
+        why = next((f"{each.check.id} {each.finding.title}" for each in own if each.severity == worst), "")
+        state = str(worst) if worst >= Severity.WARNING else "ok"
+        racks[labels(node).get("nvidia.com/gpu.product", "GPU")].append(Tile(name(node), state, gpus, why))
+    return tuple(Rack(product, tuple(tiles)) for product, tiles in sorted(racks.items()))
+
+
+def _causes_by_node(review: Review) -> dict[str, list[Judgement]]:
+    causes: dict[str, list[Judgement]] = defaultdict(list)
+    for each in review.failures:
+        layer = each.finding.layer if each.finding.layer is not None else each.check.layer
+        if not each.root_cause or layer is Layer.RISK or layer > Layer.OPERATOR_STATUS:
+            continue
+        for token in each.finding.affects:
+            kind, _, node = token.partition("/")
+            if kind == "node":
+                causes[node].append(each)
+    everywhere = causes.pop("*", [])
+    if everywhere:
+        for node in gpu_nodes(review.snapshot):
+            causes[name(node)] += everywhere
+    return causes
