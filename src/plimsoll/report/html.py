@@ -60,10 +60,8 @@ def _racks(review: Review) -> tuple[Rack, ...]:
         own = causes.get(name(node), [])
         worst = max((each.severity for each in own), default=Severity.INFO)
         have, can = capacity(node), allocatable(node)
-        gpus = (
-            ", ".join(f"{can.get(res, 0)}/{n} {res.partition('/')[2]}" for res, n in have.items() if n)
-            or "none offered"
-        )
+        offers = (f"{can.get(res, 0)}/{n} {res.partition('/')[2]}" for res, n in have.items() if n)
+        gpus = ", ".join(offers) or "none offered"
         why = next((f"{each.check.id} {each.finding.title}" for each in own if each.severity == worst), "")
         state = str(worst) if worst >= Severity.WARNING else "ok"
         racks[labels(node).get("nvidia.com/gpu.product", "GPU")].append(Tile(name(node), state, gpus, why))
@@ -77,9 +75,9 @@ def _causes_by_node(review: Review) -> dict[str, list[Judgement]]:
         if not each.root_cause or layer is Layer.RISK or layer > Layer.OPERATOR_STATUS:
             continue
         for token in each.finding.affects:
-            kind, _, node = token.partition("/")
+            kind, _, title = token.partition("/")
             if kind == "node":
-                causes[node].append(each)
+                causes[title].append(each)
     everywhere = causes.pop("*", [])
     if everywhere:
         for node in gpu_nodes(review.snapshot):

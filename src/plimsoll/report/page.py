@@ -22,6 +22,5 @@ def page(check: Check) -> str:
         lines.append(f"- unknown unless whole: {', '.join(whole)}")
     if check.needs_platform:
         lines.append("- needs: platform.yaml")
-    return "\n".join(
-        [*lines, "", check.why, "", "## Remedy", "", "```sh", check.remedy, "```", "", f"Source: {check.source}", ""]
-    )
+    lines += ["", check.why, "", "## Remedy", "", "```sh", check.remedy, "```", "", f"Source: {check.source}", ""]
+    return "\n".join(lines)

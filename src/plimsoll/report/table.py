@@ -80,15 +80,26 @@ def _fault(console: Any, group: Group) -> None:
     _line(console, first.finding.title, "bold", indent=2)
     for item in first.finding.evidence:
         _line(console, f"saw   {item.path} = {item.value}", indent=2)
-    if group.members[1:]:
-        names = [str(each.finding.object) for each in group.members[1:]]
-        more = f" … {len(names) - _OTHERS_MAX} more" if len(names) > _OTHERS_MAX else ""
-        _line(console, f"also  {', '.join(names[:_OTHERS_MAX])}{more}", indent=2)
+    _also(console, group)
     if group.hidden:
         _line(console, f"hides {_hidden(group.hidden)}", "dim", indent=2)
     for index, line in enumerate(remedy(first).strip().splitlines()):
         _line(console, f"{'do    ' if index == 0 else '      '}{line}", "green", indent=2)
     console.print()
+
+
+def _also(console: Any, group: Group) -> None:
+    """The other objects with the same trouble: by name where they say the same, with their sentence where not."""
+    others = group.members[1:]
+    same = {each.finding.title.replace(each.finding.object.name, "") for each in group.members}
+    if others and len(same) == 1:
+        names = ", ".join(str(each.finding.object) for each in others[:_OTHERS_MAX])
+        _line(console, f"also  {names}", indent=2)
+    else:
+        for each in others[:_OTHERS_MAX]:
+            _line(console, f"also  {each.finding.object}: {each.finding.title}", indent=2)
+    if len(others) > _OTHERS_MAX:
+        _line(console, f"      and {len(others) - _OTHERS_MAX} more", indent=2)
 
 
 def _hidden(hidden: tuple[Judgement, ...]) -> str:

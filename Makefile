@@ -1,0 +1,48 @@
+# make demo    the main job on a recorded cluster
+# make test    everything CI runs: checks, then tests
+# make check   only the checks: ruff, mypy --strict, layers
+# make fix     what a failing check asks for
+# make bench   the performance bars, each figure printed
+# make docs    generate docs/reference anew
+# make lock    compile requirements/*.lock anew
+
+SHELL := /bin/sh
+BIN := .venv/bin
+
+.PHONY: demo test check fix bench docs lock clean
+
+demo: .venv/core.stamp
+	@$(BIN)/python tools/demo.py
+
+test: check
+	$(BIN)/pytest -n auto
+
+check: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check . || { echo 'make fix formats these' >&2; exit 1; }
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python tools/docs.py --check
+
+fix: .venv/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/python tools/docs.py
+
+bench: .venv/dev.stamp
+	$(BIN)/python bench/run.py
+
+docs: .venv/dev.stamp
+	$(BIN)/python tools/docs.py
+
+lock: .venv/dev.stamp
+	tools/lock
+
+# Each stamp is newer than what it was made from, so nothing is installed or downloaded twice.
+.venv/core.stamp: requirements/core.lock pyproject.toml tools/bootstrap
+	tools/bootstrap core
+.venv/dev.stamp: requirements/dev.lock pyproject.toml tools/bootstrap
+	tools/bootstrap dev
+
+clean:
+	rm -rf .venv build dist
