@@ -12,7 +12,10 @@ BIN := .venv/bin
 .PHONY: demo test check fix bench docs lock clean
 
 demo: .venv/core.stamp
-	@$(BIN)/python tools/demo.py
+	@mkdir -p build/demo
+	@$(BIN)/plimsoll check examples/lab/device-plugin-crash.json.gz -f examples/lab/platform.yaml \
+	    --fail-on never -o table -o html=build/demo/report.html
+	@echo "Open build/demo/report.html in a browser for the same with pictures."
 
 test: check
 	$(BIN)/pytest -n auto
