@@ -35,7 +35,9 @@ def render(review: Review, pillars: tuple[str, ...]) -> str:
     from jinja2 import Environment, StrictUndefined  # 40 ms; only this format needs it
 
     source = files("plimsoll.report").joinpath("templates", "report.html").read_text()
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
     environment.filters["remedy"] = remedy
     page = environment.from_string(source)
     return page.render(

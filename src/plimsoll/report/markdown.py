@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plimsoll.check.run import Judgement, Review
 from plimsoll.check.score import summarise
-from plimsoll.report.view import Group, not_read, remedy, sentence, view
+from plimsoll.report.view import Group, clean, not_read, remedy, sentence, view
 
 
 def render(review: Review, pillars: tuple[str, ...]) -> str:
@@ -64,9 +64,10 @@ def _text(text: str) -> str:
     """A cluster's text as plain words: nothing in it becomes a link, an image, a tag or a table cell."""
     for char in "\\`*_[]<>|#!":
         text = text.replace(char, f"\\{char}")
-    return " ".join(text.split())
+    return " ".join(clean(text).split())
 
 
 def _code(text: str) -> str:
-    ticks = "`" if "`" not in text else "``"
-    return f"{ticks}{' '.join(text.split())}{ticks}".replace("|", "\\|")
+    """A cluster's text as a code span. No Kubernetes name holds a backtick; where a text does, it ends as an apostrophe."""
+    words = " ".join(clean(text).split())
+    return f"`{words.replace('`', chr(39))}`".replace("|", "\\|")

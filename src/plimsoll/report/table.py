@@ -8,7 +8,7 @@ from typing import Any
 from plimsoll.check.model import Severity
 from plimsoll.check.run import Judgement, Review
 from plimsoll.check.score import PillarSummary, summarise
-from plimsoll.report.view import Group, not_read, remedy, sentence, view
+from plimsoll.report.view import Group, clean, not_read, remedy, sentence, view
 
 _STYLE = {Severity.CRITICAL: "bold red", Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 _OTHERS_MAX = 12  # more objects than this are counted, not listed
@@ -51,11 +51,6 @@ def _line(console: Any, text: str, style: str = "", indent: int = 0) -> None:
     from rich.text import Text
 
     console.print(Padding(Text(clean(text), style=style), (0, 0, 0, indent)))
-
-
-def clean(text: str) -> str:
-    """Without control characters: an object's text must not drive the reader's terminal."""
-    return "".join(char if char.isprintable() or char == "\n" else "�" for char in text)
 
 
 def _head(console: Any, review: Review) -> None:

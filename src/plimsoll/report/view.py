@@ -85,6 +85,11 @@ def remedy(each: Judgement) -> str:
     return each.finding.remedy or each.check.remedy
 
 
+def clean(text: str) -> str:
+    """Without control characters: an object's text must not drive the reader's terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else "�" for char in text)
+
+
 def not_read(review: Review) -> list[tuple[str, str]]:
     """(kind, why) of every kind that a check asked for and that is not whole in the snapshot."""
     snapshot = review.snapshot
