@@ -68,6 +68,6 @@ def _text(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """A cluster's text as a code span. No Kubernetes name holds a backtick; where a text does, it turns into a quote."""
+    """A cluster's text as a code span. A backtick, which no Kubernetes name holds, turns into a quote."""
     words = " ".join(clean(text).split())
     return f"`{words.replace('`', chr(39))}`".replace("|", "\\|")
