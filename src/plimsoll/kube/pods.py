@@ -11,11 +11,12 @@ from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.units import count
 
 GPU_PREFIXES = ("nvidia.com/gpu", "nvidia.com/mig-")
+_AMOUNTS = ("nvidia.com/gpumem", "nvidia.com/gpucores")  # HAMi: MiB and percent beside nvidia.com/gpu, no devices
 
 
 def is_gpu(resource: str) -> bool:
     """Whether an extended resource name is a GPU or a share of one."""
-    return resource.startswith(GPU_PREFIXES)
+    return resource.startswith(GPU_PREFIXES) and not resource.startswith(_AMOUNTS)
 
 
 def gpu_requests(pod: Obj) -> dict[str, int]:

@@ -1,0 +1,170 @@
+"""Why a pod that asks for GPUs has no node: one reason for each kind of pod that waits.
+
+A pod that waits because every GPU it could use is in use is healthy, as is one the
+autoscaler is buying a node for: neither appears here. Nodes are judged as they would be
+when well, so that a pod waiting for a broken node carries that node's token.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from plimsoll.kube import kinds
+from plimsoll.kube.nodes import allocatable, capacity, gpu_nodes, is_ready, selected, untolerated
+from plimsoll.kube.objects import Obj, condition, get, items, mapping, name, namespace, text
+from plimsoll.kube.pods import controller, events_of, gpu_pods, gpus_held
+from plimsoll.kube.snapshot import Snapshot, fact
+from plimsoll.pillars.operator.checks.age import PATIENCE
+from plimsoll.pillars.operator.checks.offer import shortfalls
+from plimsoll.units import moment
+
+_BUYING = ("TriggeredScaleUp", "Nominated", "NominatedNode")  # cluster autoscaler, Karpenter
+
+
+class Wait(NamedTuple):
+    """Pods of one owner and one shape that wait for the same reason."""
+
+    reason: str  # nobody | taint | selector | size | free | scattered | lost
+    pods: tuple[Obj, ...]  # by name
+    wants: dict[str, int]
+    says: str  # the reason as a clause
+    nodes: frozenset[str]  # where it would run if they were well
+
+    @property
+    def affects(self) -> set[str]:
+        return {f"node/{node}" for node in self.nodes} | {f"pod/{namespace(pod)}/{name(pod)}" for pod in self.pods}
+
+
+class _Room(NamedTuple):
+    """One GPU node as a place for pods."""
+
+    node: Obj
+    name: str
+    total: dict[str, int]
+    free: dict[str, int]
+    usable: bool  # Ready, not cordoned, and its numbers are right
+    excused: bool  # not usable, but on purpose and for now
+
+
+@fact
+def waits(snapshot: Snapshot) -> tuple[Wait, ...]:
+    """Every kind of GPU pod that waits for another reason than use, in order of its first pod."""
+    groups: dict[bytes, list[tuple[Obj, dict[str, int]]]] = defaultdict(list)
+    for pod, wants in gpu_pods(snapshot):
+        if _is_waiting(snapshot, pod):
+            groups[_shape(snapshot, pod, wants)].append((pod, wants))
+    if not groups:
+        return ()
+    rooms = tuple(_rooms(snapshot))
+    claimed = {text(each, "spec", "extendedResourceName") for each in snapshot.list(kinds.DEVICE_CLASS)}
+    found = []
+    for members in groups.values():
+        pods, wants = tuple(sorted((pod for pod, _ in members), key=name)), members[0][1]
+        if not claimed & set(wants) and (wait := _judge(pods, wants, rooms)):
+            found.append(wait)
+    return tuple(sorted(found, key=lambda wait: (namespace(wait.pods[0]), name(wait.pods[0]))))
+
+
+def _is_waiting(snapshot: Snapshot, pod: Obj) -> bool:
+    placed = condition(pod, "PodScheduled")
+    if text(pod, "spec", "nodeName") or placed.get("status") != "False" or placed.get("reason") == "SchedulingGated":
+        return False
+    if text(pod, "metadata", "deletionTimestamp") or items(pod, "spec", "schedulingGates"):
+        return False
+    began = moment(text(pod, "metadata", "creationTimestamp")) or moment(placed.get("lastTransitionTime"))
+    if not _long_ago(began, snapshot.taken_at):
+        return False
+    return not any(event.get("reason") in _BUYING for event in events_of(snapshot, pod))
+
+
+def _long_ago(began: datetime | None, now: datetime | None) -> bool:
+    return began is None or now is None or now - began >= PATIENCE
+
+
+def _shape(snapshot: Snapshot, pod: Obj, wants: dict[str, int]) -> bytes:
+    """What makes two pods wait for the same reason."""
+    affinity = mapping(pod, "spec", "affinity", "nodeAffinity")
+    rules = (mapping(pod, "spec", "nodeSelector"), affinity, items(pod, "spec", "tolerations"))
+    return msgspec.json.encode((controller(snapshot, pod), sorted(wants.items()), rules))
+
+
+def _rooms(snapshot: Snapshot) -> Iterator[_Room]:
+    held, wrong = gpus_held(snapshot), shortfalls(snapshot)
+    for node in gpu_nodes(snapshot):
+        title, lacking = name(node), wrong.get(name(node))
+        used = held.get(title, {})
+        free = {resource: amount - used.get(resource, 0) for resource, amount in allocatable(node).items()}
+        well = is_ready(node) is not False and not get(node, "spec", "unschedulable")
+        empty = lacking is not None and lacking.kind in ("absent", "gone", "dead")
+        excused = well and lacking is not None and bool(lacking.excuse)
+        yield _Room(node, title, capacity(node), free, well and not empty, excused)
+
+
+def _judge(pods: tuple[Obj, ...], wants: dict[str, int], rooms: tuple[_Room, ...]) -> Wait | None:
+    pod, what = pods[0], _amounts(wants)
+    chosen = [room for room in rooms if selected(room.node, pod)]
+    tolerations = items(pod, "spec", "tolerations")
+    refused = {room.name: untolerated(room.node, tolerations, daemon=True) for room in chosen}
+    homes = [room for room in chosen if not refused[room.name] and _might_offer(room, wants)]
+    nobody = [resource for resource in wants if not any(room.total.get(resource) for room in rooms)]
+    if nobody:
+        offered = sorted({resource for room in rooms for resource, amount in room.total.items() if amount})
+        says = f"asks for {nobody[0]}, which no node has; nodes have {', '.join(offered) or 'no GPU resource'}"
+        return _wait("nobody", pods, wants, says, homes)
+    if homes:
+        return _judge_room(pods, wants, homes)
+    tainted = [room for room in chosen if _might_offer(room, wants)]
+    if not tainted:
+        says = f"asks for {what}, but its selectors allow no node that has it"
+        return _wait("selector", pods, wants, says, chosen)
+    taint = refused[tainted[0].name][0]
+    says = f"does not tolerate the taint {taint.get('key')}={taint.get('value', '')}:{taint.get('effect')}"
+    return _wait("taint", pods, wants, f"{says} of {_names(tainted)}", tainted)
+
+
+def _judge_room(pods: tuple[Obj, ...], wants: dict[str, int], homes: list[_Room]) -> Wait | None:
+    """The reason among nodes that would take the pod: too small, broken, free yet refused, scattered; or just full."""
+    what = _amounts(wants)
+    if all(any(room.total.values()) and not _fits(room.total, wants) for room in homes):
+        return _wait("size", pods, wants, f"asks for {what}, more than any node it may use has", homes)
+    usable = [room for room in homes if room.usable]
+    fits = [room for room in usable if _fits(room.free, wants)]
+    gang = text(pods[0], "spec", "schedulerName") not in ("", "default-scheduler")
+    if fits and not (gang and len(pods) > len(fits)):  # a gang starts only when all of it fits
+        said = text(condition(pods[0], "PodScheduled"), "message")
+        return _wait("free", pods, wants, f"waits although {_names(fits)} could give it {what}: {said[:160]}", homes)
+    lost = [room for room in homes if not room.usable and not room.excused]
+    if lost and any(not any(room.total.values()) or _fits(room.total, wants) for room in lost):
+        return _wait("lost", pods, wants, f"waits for {what}: {_names(lost)} cannot be used", homes)
+    pooled = {resource: sum(max(0, room.free.get(resource, 0)) for room in usable) for resource in wants}
+    if _fits(pooled, wants) and not gang:
+        scattered = ", ".join(f"{amount} {resource}" for resource, amount in pooled.items())
+        return _wait("scattered", pods, wants, f"asks for {what}; {scattered} are free, but on no one node", homes)
+    return None
+
+
+def _wait(reason: str, pods: tuple[Obj, ...], wants: dict[str, int], says: str, where: list[_Room]) -> Wait:
+    return Wait(reason, pods, wants, says, frozenset(room.name for room in where))
+
+
+def _amounts(wants: dict[str, int]) -> str:
+    return ", ".join(f"{amount} {resource}" for resource, amount in wants.items())
+
+
+def _might_offer(room: _Room, wants: dict[str, int]) -> bool:
+    """Whether a node has the resources, or nothing at all at the moment: then it might."""
+    return not any(room.total.values()) or all(room.total.get(resource) for resource in wants)
+
+
+def _fits(have: dict[str, int], wants: dict[str, int]) -> bool:
+    return all(have.get(resource, 0) >= amount for resource, amount in wants.items())
+
+
+def _names(rooms: list[_Room]) -> str:
+    names = [room.name for room in rooms]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more nodes" if len(names) > 3 else "")
