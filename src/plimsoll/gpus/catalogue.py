@@ -23,12 +23,11 @@ def find(name: str) -> Sku | None:
 
 
 def close(name: str) -> list[str]:
-    """At most five SKU names that a wrong one may have meant, best first: `H100` or `h100 sxm` have all H100s."""
+    """At most five SKU names that a wrong one may have meant, best first: `H100` and `h100 sxm` give all H100s."""
     wanted = re.sub(r"[\s_]+", "-", name.strip()).upper().removeprefix("NVIDIA-")
-    beginning = [sku for sku in _BY_NAME if wanted and sku.startswith(wanted)]
     alike = difflib.get_close_matches(wanted, _BY_NAME, n=5, cutoff=0.5)
-    same_model = [sku for sku in _BY_NAME if sku.split("-")[0] == wanted.split("-")[0]]
-    return list(dict.fromkeys([*beginning, *(sku for sku in alike if sku in same_model), *same_model, *alike]))[:5]
+    same = [sku for sku in _BY_NAME if wanted and (sku.startswith(wanted) or sku.split("-")[0] == wanted.split("-")[0])]
+    return sorted(same, key=lambda sku: alike.index(sku) if sku in alike else len(alike))[:5] or alike
 
 
 def model_of(product: str) -> str:

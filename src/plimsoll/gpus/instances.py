@@ -45,13 +45,15 @@ _AWS = {
 _GOOGLE = {
     **_each("A100-SXM4-40GB", {**{f"a2-highgpu-{n}g": n for n in (1, 2, 4, 8)}, "a2-megagpu-16g": 16}),
     **_each("A100-SXM4-80GB", {f"a2-ultragpu-{n}g": n for n in (1, 2, 4, 8)}),
-    **_each("H100-SXM5-80GB", {**{f"a3-highgpu-{n}g": n for n in (1, 2, 4, 8)}, "a3-megagpu-8g": 8, "a3-edgegpu-8g": 8}),
+    **_each("H100-SXM5-80GB", {f"a3-highgpu-{n}g": n for n in (1, 2, 4, 8)}),
+    **_each("H100-SXM5-80GB", {"a3-megagpu-8g": 8, "a3-edgegpu-8g": 8}),
     **_each("H200-SXM-141GB", {"a3-ultragpu-8g": 8}),
     **_each("B200-180GB", {"a4-highgpu-8g": 8}),
     **_each("GB200", {"a4x-highgpu-4g": 4}),
-    **_each("L4", {f"g2-standard-{n}": gpus for n, gpus in zip((4, 8, 12, 16, 32, 24, 48, 96), (1,) * 5 + (2, 4, 8), strict=True)}),
+    **_each("L4", {f"g2-standard-{n}": 1 for n in (4, 8, 12, 16, 32)}),
+    **_each("L4", {"g2-standard-24": 2, "g2-standard-48": 4, "g2-standard-96": 8}),
     **_each("RTX-PRO-6000", {"g4-standard-48": 1, "g4-standard-96": 2, "g4-standard-192": 4, "g4-standard-384": 8}),
-}  # fmt: skip
+}
 _AZURE = {
     **_each("V100-PCIE-16GB", {"NC6s_v3": 1, "NC12s_v3": 2, "NC24s_v3": 4, "NC24rs_v3": 4}),
     **_each("V100-SXM2-32GB", {"ND40rs_v2": 8}),
@@ -62,6 +64,8 @@ _AZURE = {
     **_each("H100-NVL-94GB", {"NC40ads_H100_v5": 1, "NCC40ads_H100_v5": 1, "NC80adis_H100_v5": 2}),
     **_each("H100-SXM5-80GB", {"ND96isr_H100_v5": 8}),
     **_each("H200-SXM-141GB", {"ND96isr_H200_v5": 8}),
+    **_each("GB200", {"ND128isr_NDR_GB200_v6": 4}),
+    **_each("GB300", {"ND128isr_GB300_v6": 4}),
 }
 
 INSTANCES: dict[str, tuple[str, int]] = {
