@@ -50,6 +50,7 @@ class Layer(IntEnum):
     PLACEMENT = 40  # operand pods may be created and may run there: taints, labels, policy, images
     DRIVER = 50
     TOOLKIT = 60
+    PLUGIN_INPUT = 65  # what the device plugin is given: a MIG change that keeps it away, its configuration file
     PLUGIN = 70
     PARTITION = 80  # MIG layout, sharing configuration
     VALIDATOR = 90  # what NVIDIA's own validator says

@@ -7,12 +7,12 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from plimsoll import __version__
-from plimsoll.check.model import Layer, Severity
-from plimsoll.check.run import Judgement, Review
+from plimsoll.check.model import Severity
+from plimsoll.check.run import Review
 from plimsoll.check.score import summarise
 from plimsoll.kube.nodes import allocatable, capacity, gpu_nodes
 from plimsoll.kube.objects import labels, name
-from plimsoll.report.view import not_read, remedy, sentence, view
+from plimsoll.report.view import affected, not_read, remedy, sentence, view
 
 
 class Tile(NamedTuple):
@@ -56,10 +56,10 @@ def render(review: Review, pillars: tuple[str, ...]) -> str:
 
 def _racks(review: Review) -> tuple[Rack, ...]:
     """Every GPU node as a tile, coloured by the worst root cause that affects it now."""
-    causes = _causes_by_node(review)
+    causes = affected(review)
     racks: dict[str, list[Tile]] = defaultdict(list)
     for node in gpu_nodes(review.snapshot):
-        own = causes.get(name(node), [])
+        own = causes.get(f"node/{name(node)}", [])
         worst = max((each.severity for each in own), default=Severity.INFO)
         have, can = capacity(node), allocatable(node)
         offers = (f"{can.get(res, 0)}/{n} {res.partition('/')[2]}" for res, n in have.items() if n)
@@ -68,20 +68,3 @@ def _racks(review: Review) -> tuple[Rack, ...]:
         state = str(worst) if worst >= Severity.WARNING else "ok"
         racks[labels(node).get("nvidia.com/gpu.product", "GPU")].append(Tile(name(node), state, gpus, why))
     return tuple(Rack(product, tuple(tiles)) for product, tiles in sorted(racks.items()))
-
-
-def _causes_by_node(review: Review) -> dict[str, list[Judgement]]:
-    causes: dict[str, list[Judgement]] = defaultdict(list)
-    for each in review.failures:
-        layer = each.finding.layer if each.finding.layer is not None else each.check.layer
-        if not each.root_cause or layer is Layer.RISK or layer > Layer.OPERATOR_STATUS:
-            continue
-        for token in each.finding.affects:
-            kind, _, title = token.partition("/")
-            if kind == "node":
-                causes[title].append(each)
-    everywhere = causes.pop("*", [])
-    if everywhere:
-        for node in gpu_nodes(review.snapshot):
-            causes[name(node)] += everywhere
-    return causes

@@ -11,7 +11,7 @@ from plimsoll.check.model import Evidence, Verdict
 from plimsoll.check.run import Judgement, Review
 from plimsoll.check.score import summarise
 from plimsoll.kube.objects import Ref
-from plimsoll.report.view import not_read, remedy, sentence
+from plimsoll.report.view import affected, not_read, remedy, sentence
 
 SCHEMA_VERSION = "plimsoll.dev/report/v1"
 
@@ -71,6 +71,13 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     object: Ref
 
 
+class Affected(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A node, queue or service that does not work, and why."""
+
+    subject: str  # node/NAME | queue/CLUSTERQUEUE | service/NAMESPACE/NAME
+    root_causes: list[Cause]
+
+
 class Acceptance(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Who accepted a finding, why and until when (last day)."""
 
@@ -93,6 +100,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     remedy: str
     root_cause: bool
     hidden_behind: list[Cause]
+    affects: list[str]  # what stops working or is short of something: node/NAME, queue/NAME, service/NS/NAME, …
     waiver: Acceptance | None = None
 
 
@@ -104,6 +112,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     platform: str | None
     read: WasRead
     summary: Summary
+    affected: list[Affected]
     findings: list[Finding]
     checks: dict[str, str]  # id to verdict, of every check that was asked
     not_asked: list[str]  # checks that need a platform.yaml
@@ -126,6 +135,10 @@ def document(review: Review, pillars: tuple[str, ...]) -> Document:
             not_read=[NotRead(kind=kind, reason=why) for kind, why in not_read(review)],
         ),
         summary=_summary(review, pillars),
+        affected=[
+            Affected(subject=token, root_causes=[_cause(root) for root in roots])
+            for token, roots in affected(review).items()
+        ],
         findings=[_finding(review, each) for each in review.judgements],
         checks={id_: verdict.value for id_, verdict in review.verdicts.items()},
         not_asked=[check.id for check in review.not_asked],
@@ -178,9 +191,14 @@ def _finding(review: Review, each: Judgement) -> Finding:
         why=each.finding.unknown or each.check.why,
         remedy=remedy(each),
         root_cause=each.root_cause,
-        hidden_behind=[Cause(id=cause.check.id, object=cause.finding.object) for cause in causes],
+        hidden_behind=[_cause(cause) for cause in causes],
+        affects=sorted(each.finding.affects),
         waiver=waiver,
     )
+
+
+def _cause(each: Judgement) -> Cause:
+    return Cause(id=each.check.id, object=each.finding.object)
 
 
 def render(review: Review, pillars: tuple[str, ...]) -> str:

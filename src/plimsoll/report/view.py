@@ -81,6 +81,32 @@ def sentence(review: Review) -> str:
     return "Fit for production: every check passed"
 
 
+# The layers whose faults break a subject of this kind; deeper and shallower ones only mention it.
+_BREAKS = {
+    "node": (Layer.CLUSTER, Layer.OPERATOR_STATUS),
+    "queue": (Layer.QUOTA, Layer.QUEUE),
+    "service": (Layer.SCALER, Layer.SERVICE),
+}
+
+
+def affected(review: Review) -> dict[str, list[Judgement]]:
+    """Every node, queue and service that does not work, with its root causes, worst first.
+
+    Keys are tokens: `node/NAME`, `queue/CLUSTERQUEUE`, `service/NAMESPACE/NAME`.
+    """
+    found: dict[str, dict[int, Judgement]] = defaultdict(dict)
+    for index, each in enumerate(review.judgements):
+        if each.verdict is not Verdict.FAIL:
+            continue
+        layer = each.finding.layer if each.finding.layer is not None else each.check.layer
+        for token in each.finding.affects:
+            low, high = _BREAKS.get(token.partition("/")[0], (Layer.SERVICE, Layer.RISK))
+            if low <= layer <= high and not token.endswith("/*"):
+                for root in each.hidden_behind or (index,):
+                    found[token][root] = review.judgements[root]
+    return {token: sorted(found[token].values(), key=lambda root: -root.severity) for token in sorted(found)}
+
+
 def remedy(each: Judgement) -> str:
     return each.finding.remedy or each.check.remedy
 
