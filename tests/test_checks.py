@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from plimsoll.check.model import Check
 from plimsoll.check.run import Judgement, review
 from plimsoll.pillars import all_checks

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from plimsoll.check.model import Check, Layer, Severity, Verdict
 from plimsoll.check.run import Judgement, Review
 from plimsoll.kube import kinds
+from plimsoll.kube.nodes import gpu_nodes
+from plimsoll.kube.objects import name, namespace, text
 from plimsoll.kube.snapshot import Coverage
 
 
@@ -101,19 +103,35 @@ def affected(review: Review) -> dict[str, list[Judgement]]:
         layer = each.finding.layer if each.finding.layer is not None else each.check.layer
         for token in each.finding.affects:
             low, high = _BREAKS.get(token.partition("/")[0], (Layer.SERVICE, Layer.RISK))
-            if low <= layer <= high and not token.endswith("/*"):
-                for root in each.hidden_behind or (index,):
-                    found[token][root] = review.judgements[root]
+            if low <= layer <= high or layer is Layer.CLUSTER:
+                for subject in _expand(review, token):
+                    for root in each.hidden_behind or (index,):
+                        found[subject][root] = review.judgements[root]
     return {token: sorted(found[token].values(), key=lambda root: -root.severity) for token in sorted(found)}
+
+
+def _expand(review: Review, token: str) -> list[str]:
+    """A token, or for a wildcard every subject it stands for."""
+    kind, _, rest = token.partition("/")
+    if rest != "*":
+        return [token] if kind in _BREAKS else []
+    if kind == "node":
+        return [f"node/{name(node)}" for node in gpu_nodes(review.snapshot)]
+    if kind == "queue":
+        return [f"queue/{name(queue)}" for queue in review.snapshot.list(kinds.CLUSTER_QUEUE)]
+    if kind == "service":
+        scaled = review.snapshot.list(kinds.SCALED_OBJECT)
+        return [f"service/{namespace(each)}/{text(each, 'spec', 'scaleTargetRef', 'name')}" for each in scaled]
+    return []
 
 
 def remedy(each: Judgement) -> str:
     return each.finding.remedy or each.check.remedy
 
 
-def clean(text: str) -> str:
+def clean(raw: str) -> str:
     """Without control characters: an object's text must not drive the reader's terminal."""
-    return "".join(char if char.isprintable() or char == "\n" else "�" for char in text)
+    return "".join(char if char.isprintable() or char == "\n" else "�" for char in raw)
 
 
 def not_read(review: Review) -> list[tuple[str, str]]:
