@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
-from plimsoll.kube.nodes import gpu_nodes
-from plimsoll.kube.objects import Obj, items, labels, name, namespace, text
-from plimsoll.kube.pods import Trouble, controller, trouble
+from plimsoll.kube.nodes import gpu_nodes, selected, untolerated
+from plimsoll.kube.objects import Obj, items, labels, name, namespace, number, pod_template, text
+from plimsoll.kube.pods import Trouble, trouble
 from plimsoll.pillars.operator.checks.age import lasting
-from plimsoll.pillars.operator.checks.plugins import plugin_pods
+from plimsoll.pillars.operator.checks.plugins import is_plugin, of_node, plugin_pods
 
 _NO_NVML = re.compile(r"libnvidia-ml|NVML library|initialize NVML|Driver Not Loaded", re.I)
 _LAYOUT = re.compile(r"MIG device type|migEnabled|MIG-INVALID", re.I)
@@ -73,18 +73,19 @@ def _plugin_finding(case: Case, node: str, pod: Obj, found: Trouble) -> Finding:
     )
     why = f" ({found.reason}, {found.restarts} restarts)" if found.reason else ""
     state = found.path.endswith(("waiting", "terminated"))
-    return case.finding(
+    return of_node(
+        case,
+        node,
         pod,
         f"The device plugin on {node} {verb}{why}" + (f": {said[:160]}" if said else ""),
         *([f"{found.path}.reason", f"{found.path}.message"] if state else [found.path]),
-        affects=[f"node/{node}"],
         remedy=f"kubectl -n {here} logs {title} -c {found.container or 'nvidia-device-plugin'} --previous{cause}\n"
         f"when the cause is mended: kubectl -n {here} delete pod {title}",
         layer=layer,
     )  # fmt: skip
 
 
-@check("GPU062", Severity.WARNING, Layer.RISK, reads=(kinds.POD,),
+@check("GPU062", Severity.WARNING, Layer.RISK, reads=(kinds.NODE, kinds.DAEMON_SET),
        remedy="kubectl get ds -A | grep -i device-plugin",
        source="GKE and AKS GPU documentation, gpu-operator platform support; facts GPU062")  # fmt: skip
 def one_device_plugin_per_node(case: Case) -> Iterator[Finding]:
@@ -94,28 +95,38 @@ def one_device_plugin_per_node(case: Case) -> Iterator[Finding]:
     device plugin. Both register nvidia.com/gpu; the last one to register wins, and after
     any restart sharing settings, health checks and device names change hands unseen.
     """
-    shared: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    example: dict[tuple[str, str, str], Obj] = {}
-    for node, pods in plugin_pods(case.snapshot).items():
-        owners = {controller(case.snapshot, pod): pod for pod in pods}
-        if len(owners) < 2:
-            continue
-        foreign = [key for key, pod in owners.items() if labels(pod).get("app") != "nvidia-device-plugin-daemonset"]
-        for key in foreign or sorted(owners)[1:]:
-            shared[key].add(node)
-            example.setdefault(key, owners[key])
-    for key, nodes in sorted(shared.items()):
-        kind, here, title = key
-        owner = case.snapshot.get(kinds.DAEMON_SET, title, here) if kind == "DaemonSet" else None
+    there = [each for each in case.snapshot.list(kinds.DAEMON_SET) if is_plugin(pod_template(each)) and _runs(each)]
+    if len(there) < 2:
+        return
+    shared: dict[str, tuple[Obj, list[str]]] = {}
+    for node in gpu_nodes(case.snapshot):
+        here = [each for each in there if selected(node, pod_template(each)) and not _kept_off(node, each)]
+        here.sort(key=lambda each: (not _is_operators(each), namespace(each), name(each)))
+        for second in here[1:]:  # the operator's own comes first and stays
+            shared.setdefault(f"{namespace(second)}/{name(second)}", (second, []))[1].append(name(node))
+    for title, (second, nodes) in sorted(shared.items()):
         yield case.finding(
-            owner or example[key],
-            f"{kind} {here}/{title} is a second device plugin on {len(nodes)} node{'s' * (len(nodes) > 1)}",
-            "metadata.name",
-            seen={"nodes": ", ".join(sorted(nodes)[:10])},
+            second,
+            f"DaemonSet {title} is a second device plugin on {len(nodes)} node{'s' * (len(nodes) > 1)}",
+            "spec.template.spec.nodeSelector",
+            "status.desiredNumberScheduled",
+            seen={"nodes": ", ".join(nodes[:10])},
             remedy="keep one. GKE: label the node pool gke-no-default-nvidia-gpu-device-plugin=true; AKS: create "
-            f"the pool with --gpu-driver none; standalone: kubectl -n {here} delete {kind.lower()} {title}\n"
+            f"the pool with --gpu-driver none; standalone: kubectl -n {namespace(second)} delete ds {name(second)}\n"
             "or keep that one and set devicePlugin.enabled=false in the ClusterPolicy",
         )
+
+
+def _runs(daemonset: Obj) -> bool:
+    return number(daemonset, "status", "desiredNumberScheduled") > 0
+
+
+def _is_operators(daemonset: Obj) -> bool:
+    return labels(pod_template(daemonset)).get("app") == "nvidia-device-plugin-daemonset"
+
+
+def _kept_off(node: Obj, daemonset: Obj) -> bool:
+    return bool(untolerated(node, items(pod_template(daemonset), "spec", "tolerations"), daemon=True))
 
 
 _GPU_LABEL = {

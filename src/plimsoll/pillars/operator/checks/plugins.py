@@ -1,8 +1,12 @@
-"""Which pods are NVIDIA device plugins, wherever they come from."""
+"""Pods that serve one node: which of them are device plugins, and findings about the node they serve."""
 
 from __future__ import annotations
 
-from plimsoll.kube.objects import Obj, items, labels
+from typing import Any
+
+from plimsoll.check.model import Case, Finding, read
+from plimsoll.kube import kinds
+from plimsoll.kube.objects import Obj, items, labels, name, namespace
 from plimsoll.kube.pods import pods_by_node
 from plimsoll.kube.snapshot import Snapshot, fact
 
@@ -21,3 +25,12 @@ def plugin_pods(snapshot: Snapshot) -> dict[str, list[Obj]]:
     """The device plugin pods bound to each node that has one, by node name."""
     found = {node: [pod for pod in pods if is_plugin(pod)] for node, pods in pods_by_node(snapshot).items()}
     return {node: pods for node, pods in found.items() if pods}
+
+
+def of_node(case: Case, node: str, pod: Obj, title: str, *paths: str, **more: Any) -> Finding:
+    """A finding about a node whose evidence is in one of its pods; about the pod where the node was not read."""
+    machine = case.snapshot.get(kinds.NODE, node)
+    if machine is None:
+        return case.finding(pod, title, *paths, affects=[f"node/{node}"], **more)
+    seen = {"pod": f"{namespace(pod)}/{name(pod)}", **{path: read(pod, path) for path in paths}}
+    return case.finding(machine, title, seen=seen, affects=[f"node/{node}"], **more)

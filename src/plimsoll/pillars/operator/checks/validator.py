@@ -11,6 +11,7 @@ from plimsoll.kube.objects import Obj, get, items, labels, name, namespace, text
 from plimsoll.kube.pods import Trouble, trouble
 from plimsoll.pillars.operator.checks.age import lasting
 from plimsoll.pillars.operator.checks.offer import shortfalls
+from plimsoll.pillars.operator.checks.plugins import of_node
 
 _STAGES = ("driver-validation", "toolkit-validation", "cuda-validation", "plugin-validation")
 _MEANS = {
@@ -66,11 +67,12 @@ def node_validated(case: Case) -> Iterator[Finding]:
         if found.state == "waiting" and found.reason == "PodInitializing":
             continue
         what = f"has not passed {stage}: {_MEANS[stage]}" if stage else "does not run"
-        yield case.finding(
+        yield of_node(
+            case,
+            node,
             pod,
             f"The validator on {node} {what}" + (f" ({found.reason})" if found.reason else ""),
             found.path,
-            affects=[f"node/{node}"],
             remedy=f"kubectl -n {namespace(pod)} logs {name(pod)} -c {stage or 'nvidia-operator-validator'}\n"
             f"kubectl -n {namespace(pod)} get pods -o wide --field-selector spec.nodeName={node}\n"
             f"when the layer is mended: kubectl -n {namespace(pod)} delete pod {name(pod)}",
@@ -131,14 +133,8 @@ def _cuda_finding(case: Case, node: str, pod: Obj, path: str, said: str) -> Find
         look += f"\nMIG: on {node}: nvidia-smi -L must list MIG devices; else set nvidia.com/mig.config"
     if labels(machine).get("nvidia.com/vgpu.present") == "true":
         look += f"\nvGPU: on {node}: nvidia-smi -q | grep -i license"
-    return case.finding(
-        pod,
-        f"CUDA does not run on {node}" + (f": {said[:160]}" if said else ""),
-        path,
-        seen={"nvidia.com/gpu.product": product} if product else None,
-        affects=[f"node/{node}"],
-        remedy=look,
-    )
+    title = f"CUDA does not run on {node}" + (f": {said[:160]}" if said else "")
+    return of_node(case, node, pod, title, path, remedy=look)
 
 
 @check("GPU107", Severity.WARNING, Layer.SCHEDULING, reads=(kinds.POD,),
