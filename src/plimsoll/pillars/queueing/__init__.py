@@ -1,7 +1,8 @@
-"""Pillar queueing."""
+"""Pillar queueing: does quota mean something, and does it reach the people it was promised to?"""
 
 from __future__ import annotations
 
-from plimsoll.check.model import Check
+from plimsoll.check.model import checks_in
+from plimsoll.pillars.queueing import cohorts, doors, queues
 
-CHECKS: tuple[Check, ...] = ()
+CHECKS = checks_in(queues, doors, cohorts, pillar="queueing")
