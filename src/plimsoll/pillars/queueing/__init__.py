@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from plimsoll.check.model import checks_in
-from plimsoll.pillars.queueing import cohorts, doors, queues
+from plimsoll.pillars.queueing import bypass, cohorts, doors, queues
 
-CHECKS = checks_in(queues, doors, cohorts, pillar="queueing")
+CHECKS = checks_in(bypass, queues, doors, cohorts, pillar="queueing")

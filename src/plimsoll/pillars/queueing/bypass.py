@@ -1,0 +1,133 @@
+"""GPU work that goes past the queues."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.kube import kinds
+from plimsoll.kube.objects import Obj, name, namespace
+from plimsoll.pillars.queueing.facts import cluster_queue_of, flavor_nodes, gpu_promises
+from plimsoll.pillars.queueing.supply import SERVICES, Bypass, bypasses, harms, has, promised
+
+Owner = tuple[str, str, str]
+
+
+def _object(case: Case, owner: Owner, pods: list[Bypass]) -> Obj:
+    """The controller to change, or the pod where the controller was not read."""
+    kind, space, title = owner
+    known = kinds.BY_NAME.get(kind)
+    found = case.snapshot.get(known, title, space) if known else None
+    return pods[0].pod if found is None else found
+
+
+def _amount(pods: list[Bypass]) -> str:
+    total: dict[str, int] = defaultdict(int)
+    for each in pods:
+        for resource, amount in each.wanted.items():
+            total[resource] += amount
+    return ", ".join(f"{amount} {resource}" for resource, amount in sorted(total.items()))
+
+
+@check(
+    "Q01", Severity.ERROR, Layer.QUOTA, reads=(kinds.WORKLOAD, kinds.CLUSTER_QUEUE, kinds.RESOURCE_FLAVOR),
+    whole=(kinds.NODE, kinds.POD),
+    remedy="kubectl get pods -A -o wide   # GPU pods without kueue.x-k8s.io labels on the flavor's nodes",
+    source="kueue docs manage_jobs, manageJobsWithoutQueueName; kubernetes-sigs/kueue#3637, #5451",
+)  # fmt: skip
+def nobody_takes_promised_gpus(case: Case) -> Iterator[Finding]:
+    """No pod outside the queues holds GPUs that an admitted workload needs now.
+
+    Kueue counts only what it admits. A GPU pod that no queue knows of takes a promised GPU
+    all the same: Kueue goes on admitting within quota, and the admitted pod stays Pending.
+    A bypass is a fault here only if it does harm: an admitted pod is unschedulable for lack of
+    GPUs, the promise is not larger than the hardware, and without the unqueued pods it would fit
+    whole on one node. Pods are taken away in thought one by one until it fits: bare pods before
+    jobs before services, of equals the one whose controller came last, then the largest. So a
+    service that was there all along is not blamed for a newcomer.
+    """
+    by_owner: dict[Owner, dict[str, Bypass]] = defaultdict(dict)
+    hurt: dict[Owner, list[str]] = defaultdict(list)
+    affects: dict[Owner, set[str]] = defaultdict(set)
+    for each in harms(case.snapshot):
+        for one in each.blamed:
+            by_owner[one.owner][name(one.pod)] = one
+            hurt[one.owner].append(f"{namespace(each.stuck.workload)}/{name(each.stuck.workload)}")
+            affects[one.owner] |= each.stuck.tokens | {f"node/{one.node}"}
+            affects[one.owner].add(f"queue/{cluster_queue_of(case.snapshot, each.stuck.workload)}")
+    for owner, found in sorted(by_owner.items()):
+        pods = list(found.values())
+        kind, space, title = owner
+        victims = ", ".join(sorted(set(hurt[owner])))
+        nodes = ", ".join(sorted({one.node for one in pods}))
+        yield case.finding(
+            _object(case, owner, pods),
+            f"{kind} {space}/{title} holds {_amount(pods)} on {nodes} outside every queue;"
+            f" admitted workload {victims} finds no room",
+            "metadata.creationTimestamp",
+            seen={
+                "pods": ", ".join(f"{space}/{name(one.pod)}" for one in pods),
+                "nodes": nodes,
+                "waiting for these GPUs": victims,
+                "kueue.x-k8s.io/queue-name": None,
+            },
+            affects=affects[owner] | {f"pod/{space}/{name(one.pod)}" for one in pods},
+            remedy=_remedy(owner),
+        )
+
+
+def _remedy(owner: Owner) -> str:
+    kind, space, title = owner
+    end = (
+        f"kubectl -n {space} delete pod {title}   # ends its work: ask its owner first"
+        if kind == "Pod"
+        else f"kubectl -n {space} get {kind.lower()} {title}   # give it a queue, or scale it down"
+    )
+    return (
+        f"kubectl -n {space} describe {kind.lower()} {title}\n{end}\n"
+        f"Let it queue: label kueue.x-k8s.io/queue-name=<LocalQueue in {space}>\n"
+        "Keep it from coming back: manageJobsWithoutQueueName: true in Kueue's Configuration, a LocalQueue named\n"
+        f"default, and a ResourceQuota that grants namespace {space} no GPUs outside Kueue"
+    )
+
+
+@check(
+    "Q02", Severity.WARNING, Layer.RISK, reads=(kinds.CLUSTER_QUEUE, kinds.RESOURCE_FLAVOR, kinds.NODE, kinds.POD),
+    remedy="Label the workload kueue.x-k8s.io/queue-name=<LocalQueue>, or lower the quota by what it holds",
+    source="kueue docs manage_jobs; facts Q02, Q03, Q23",
+)  # fmt: skip
+def gpu_work_is_queued(case: Case) -> Iterator[Finding]:
+    """GPU work on a queue's nodes goes through the queue.
+
+    What runs past Kueue is in nobody's quota, is never preempted, and is missing from every fair
+    share. It does no harm while the rest suffices. A long-lived service may live outside on purpose:
+    then lower the quota by what it holds at most.
+    """
+    snapshot = case.snapshot
+    blamed = {one.owner for each in harms(snapshot) for one in each.blamed}
+    by_owner: dict[Owner, list[Bypass]] = defaultdict(list)
+    for one in bypasses(snapshot):
+        if one.owner not in blamed:
+            by_owner[one.owner].append(one)
+    for owner, pods in sorted(by_owner.items()):
+        kind, space, title = owner
+        yield case.finding(
+            _object(case, owner, pods),
+            f"{kind} {space}/{title} holds {_amount(pods)} of a queue's nodes outside every queue",
+            "metadata.labels",
+            seen={"pods": len(pods), "nodes": ", ".join(sorted({one.node for one in pods})[:10]), **_room(case, pods)},
+            severity=Severity.INFO if kind in SERVICES else Severity.WARNING,
+        )
+
+
+def _room(case: Case, pods: list[Bypass]) -> dict[str, str]:
+    """Promise and hardware of the GPU pots these pods take from."""
+    at = {one.node for one in pods}
+    wanted = {resource for one in pods for resource in one.wanted}
+    return {
+        f"{resource} of flavor {flavor}": f"{promised(case.snapshot, (flavor, resource))} promised,"
+        f" {has(case.snapshot, (flavor, resource))} there"
+        for flavor, resource in gpu_promises(case.snapshot)
+        if resource in wanted and at & {name(node) for node in flavor_nodes(case.snapshot).get(flavor, ())}
+    }
