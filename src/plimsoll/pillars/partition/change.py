@@ -1,0 +1,145 @@
+"""Where a node stands in a change of its MIG layout, told from what the API keeps of it.
+
+The MIG manager writes one label, `nvidia.com/mig.config.state`, and sets the deploy labels of
+the device plugin, GFD and DCGM to `paused-for-mig-change` while it works. Labels carry no time,
+so a change that stands still is told from one at work by what else has or has not happened.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from plimsoll.check.model import Case
+from plimsoll.kube.nodes import allocatable, is_ready
+from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, namespace, text
+from plimsoll.kube.pods import Trouble, events_by_object, events_of, gpu_requests, pods_by_node, trouble
+from plimsoll.pillars.partition.nodes import MIG_MANAGER, PLUGIN, daemonset, label_set_at, minutes, operand
+from plimsoll.pillars.partition.words import HELD
+from plimsoll.units import moment
+
+WANTED, STATE = "nvidia.com/mig.config", "nvidia.com/mig.config.state"
+DEPLOY = "nvidia.com/gpu.deploy."
+PAUSED = "paused-for-mig-change"
+PATHS = (f"metadata.labels[{WANTED}]", f"metadata.labels[{STATE}]")
+SLOW = 15  # minutes: the manager waits up to 5 for each operand it stops, then applies in seconds
+REBOOT = 20  # minutes: the slowest GPU servers need about 15 to boot
+
+
+class Change(NamedTuple):
+    """A change of layout, or the want of one. `stage` is what to say of it."""
+
+    stage: str  # failed | wedged | pending | rebooting | unattended
+    wanted: str
+    paused: tuple[str, ...]  # deploy labels that keep operands away
+    age: int | None  # minutes since the state was written; None if nothing tells
+    why: str  # one clause
+    offers: int  # devices pods can be given now
+
+
+def change_of(case: Case, node: Obj) -> Change | None:
+    """The change a node is in the middle of or stuck in, or None where there is none."""
+    have = labels(node)
+    paused = tuple(sorted(key for key, value in have.items() if key.startswith(DEPLOY) and value == PAUSED))
+    age = minutes(label_set_at(node, STATE), case.now)
+    offers = sum(allocatable(node).values())
+    match have.get(STATE):
+        case "failed":
+            found: Stage = "failed", "another client holds a GPU" if held_by_client(case, node) else ""
+        case "pending":
+            found = _pending(case, node, paused, age, offers)
+        case "rebooting":
+            found = "rebooting", _since(node, age)
+        case None | "":
+            found = _unattended(case, node)
+        case _:
+            found = None
+    return Change(found[0], text(have, WANTED), paused, age, found[1], offers) if found else None
+
+
+Stage = tuple[str, str] | None
+
+
+def _pending(case: Case, node: Obj, paused: tuple[str, ...], age: int | None, offers: int) -> Stage:
+    manager = operand(case.snapshot, MIG_MANAGER, name(node))
+    if manager is None:
+        return "wedged", "no MIG manager runs on the node"
+    if (ill := trouble(manager)) and ill.state in ("crash", "image"):
+        return "wedged", f"the MIG manager itself is in {ill.reason}"
+    if paused and not _just_begun(case, node, age):
+        plugin = operand(case.snapshot, PLUGIN, name(node))
+        if plugin is None or not offers:
+            return "wedged", "the MIG manager runs but has left the operands paused"
+        if get(plugin, "metadata", "deletionTimestamp"):
+            return "wedged", f"pod {name(plugin)} does not end, so the MIG manager gave up waiting for it"
+    return "pending", "the MIG manager is at work"
+
+
+def _just_begun(case: Case, node: Obj, age: int | None) -> bool:
+    """Whether anything shows that the change is younger than the manager's own patience."""
+    if age is not None:
+        return age < SLOW
+    plugin = operand(case.snapshot, PLUGIN, name(node))
+    told = moment(get(plugin, "metadata", "deletionTimestamp")) if plugin else _plugin_killed(case, node)
+    since = minutes(told, case.now)
+    return since is not None and since < SLOW
+
+
+def _plugin_killed(case: Case, node: Obj) -> datetime | None:
+    """When the kubelet last stopped a device-plugin pod of a node, from its events (kept for an hour)."""
+    times = [
+        moment(event.get("lastTimestamp") or event.get("eventTime"))
+        for (kind, _, pod), events in events_by_object(case.snapshot).items()
+        if kind == "Pod" and pod.startswith(daemonset(PLUGIN))
+        for event in events
+        if event.get("reason") == "Killing" and text(event, "source", "host") == name(node)
+    ]
+    return max((time for time in times if time), default=None)
+
+
+def _since(node: Obj, age: int | None) -> str:
+    if age is not None:
+        return f"since {age} minutes" + ("" if age < REBOOT else f", and a reboot takes less than {REBOOT}")
+    return "though the node is Ready" if is_ready(node) else ""
+
+
+def _unattended(case: Case, node: Obj) -> Stage:
+    have = labels(node)
+    wanted = have.get(WANTED)
+    if not wanted or wanted == "all-disabled":  # nothing would be different had it been acted on
+        return None
+    if have.get("nvidia.com/mig.capable") == "false":
+        return "unattended", "its GPUs cannot be partitioned (nvidia.com/mig.capable=false)"
+    manager = operand(case.snapshot, MIG_MANAGER, name(node))
+    if manager is None:
+        if have.get(f"{DEPLOY}mig-manager") == "true":
+            return "unattended", "no MIG manager runs on the node"
+        return "unattended", f"the node does not ask for a MIG manager (no label {DEPLOY}mig-manager=true)"
+    ill: Trouble | None = trouble(manager)
+    started = minutes(moment(get(manager, "metadata", "creationTimestamp")), case.now)
+    if ill and (started is None or started >= 10):
+        return "unattended", f"MIG manager pod {name(manager)} is not ready ({ill.reason})"
+    return None
+
+
+def held_by_client(case: Case, node: Obj) -> bool:
+    """Whether the MIG manager or an event says that another process holds the GPU."""
+    manager = operand(case.snapshot, MIG_MANAGER, name(node))
+    said = [text(event, "message") for event in events_by_object(case.snapshot).get(("Node", "", name(node)), [])]
+    if manager:
+        said += [text(event, "message") for event in events_of(case.snapshot, manager)]
+        for status in items(manager, "status", "containerStatuses"):
+            said += [text(mapping(status, state, "terminated"), "message") for state in ("state", "lastState")]
+    return any(HELD.search(message) for message in said)
+
+
+def holders(case: Case, node: Obj) -> list[str]:
+    """`namespace/name` of the pods that hold GPUs on a node."""
+    bound = pods_by_node(case.snapshot).get(name(node), [])
+    return sorted(f"{namespace(pod)}/{name(pod)}" for pod in bound if gpu_requests(pod))
+
+
+def some(names: list[str], most: int = 5) -> str:
+    """Names for a sentence: the first few and how many more."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

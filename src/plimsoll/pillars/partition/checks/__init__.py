@@ -1,0 +1,1 @@
+"""What is asked of MIG and of shared GPUs."""

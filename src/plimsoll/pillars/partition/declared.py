@@ -1,0 +1,90 @@
+"""Nodes that differ from what platform.yaml declares for their pool."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from plimsoll.check.model import Case
+from plimsoll.gpus.catalogue import find
+from plimsoll.gpus.mig import config_names, layout_of_config, profile_of_resource
+from plimsoll.kube.nodes import gpu_nodes
+from plimsoll.kube.objects import Obj, labels
+from plimsoll.pillars.partition.change import change_of
+from plimsoll.pillars.partition.layouts import misfit
+from plimsoll.spec.model import Platform
+from plimsoll.spec.pools import Pool
+from plimsoll.units import count
+
+_COUNT = re.compile(r"(nvidia\.com/mig-.+)\.count\Z")
+_SINGLE = re.compile(r"-MIG-([0-9]+g\..*)\Z")
+
+
+class Drift(NamedTuple):
+    """A node whose MIG layout is not the declared one."""
+
+    node: Obj
+    pool: str
+    wants: str
+    has: str
+    config: str  # the config to set
+
+
+def drifts(case: Case) -> list[Drift]:
+    """Every such node that GFD has described and that is not in the middle of a change."""
+    platform = case.platform
+    if not isinstance(platform, Platform):
+        return []
+    found = []
+    for node in gpu_nodes(case.snapshot):
+        pool = _pool(platform, node)
+        wants = _declared(pool) if pool else None
+        has = _found(node)
+        if pool is None or wants is None or has is None or wants == has or change_of(case, node) or misfit(case, node):
+            continue
+        found.append(Drift(node, pool.name, _words(wants), _words(has), _config(pool, wants)))
+    return found
+
+
+def _pool(platform: Platform, node: Obj) -> Pool | None:
+    have = labels(node)
+    return next((p for p in platform.pools if all(have.get(k) == v for k, v in p.selector.items())), None)
+
+
+def _declared(pool: Pool) -> dict[str, int] | None:
+    """Instances per node; {} for whole GPUs; None where platform.yaml leaves the choice open."""
+    cut = pool.partition.mig
+    if cut is None:
+        return {}
+    if isinstance(cut.layout, str):
+        return None
+    return {profile: n * pool.gpus_per_node for profile, n in cut.layout.items() if n}
+
+
+def _found(node: Obj) -> dict[str, int] | None:
+    """Instances by GFD's labels; None where GFD has not described the GPUs."""
+    have = labels(node)
+    product = have.get("nvidia.com/gpu.product")
+    if not isinstance(product, str) or product.endswith("-MIG-INVALID"):
+        return None
+    if single := _SINGLE.search(product.removesuffix("-SHARED")):
+        return {single[1]: count(have.get("nvidia.com/gpu.count"))}
+    found = {}
+    for label, value in have.items():
+        if (match := _COUNT.match(label)) and (profile := profile_of_resource(match[1])) and count(value):
+            found[profile] = count(value)
+    return found
+
+
+def _words(instances: dict[str, int]) -> str:
+    return " + ".join(f"{n}×{profile}" for profile, n in sorted(instances.items())) or "whole GPUs"
+
+
+def _config(pool: Pool, wants: dict[str, int]) -> str:
+    """The generated config that gives a declared layout, or the pool's own name, by which a custom one goes."""
+    sku = find(pool.gpu)
+    per_gpu = {profile: n // pool.gpus_per_node for profile, n in wants.items()}
+    if not per_gpu:
+        return "all-disabled"
+    named = config_names(sku) if sku else []
+    return next((each for each in named if sku and layout_of_config(sku, each) == per_gpu), pool.name)
