@@ -1,0 +1,105 @@
+"""The first thing that keeps an operand off a node, judged once so that only one check reports it."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from plimsoll.check.model import Severity
+from plimsoll.kube import kinds
+from plimsoll.kube.nodes import gpu_nodes, is_ready, untolerated
+from plimsoll.kube.objects import Obj, items, labels, name, namespace, number, pod_template, text
+from plimsoll.kube.operands import MONITORING, OperandState, operand_states
+from plimsoll.kube.pods import events_of
+from plimsoll.kube.snapshot import Snapshot, fact
+from plimsoll.pillars.operator.checks.hints import fresh
+
+_LEAVING = ("ToBeDeletedByClusterAutoscaler", "DeletionCandidateOfClusterAutoscaler", "karpenter.sh/disrupted",
+            "karpenter.sh/disruption")  # fmt: skip
+_STARTING = re.compile(r"startup|uninitialized|unregistered|agent-not-ready|not-ready", re.I)
+
+
+class Placement(NamedTuple):
+    """What keeps operands off one node."""
+
+    kind: str  # taint | runtime-class | refused | image | unschedulable | missing
+    state: OperandState  # the first operand concerned, in the order they need each other
+    operands: tuple[str, ...]  # every operand concerned that is not running
+    taints: tuple[Obj, ...] = ()  # those the operand's DaemonSet does not tolerate
+    says: str = ""  # what Kubernetes said of it; "" if nothing
+
+    @property
+    def severity(self) -> Severity:
+        """An operand that runs only until its next restart, or that only observes, stops no GPU today."""
+        if not self.operands or all(each in MONITORING for each in self.operands):
+            return Severity.WARNING
+        return Severity.ERROR
+
+
+@fact
+def placements(snapshot: Snapshot) -> dict[str, Placement]:
+    """The placement trouble of every GPU node that has one, by node name."""
+    found = {}
+    for node in gpu_nodes(snapshot):
+        troubles = [wrong for state in operand_states(snapshot)[name(node)].values()
+                    if (wrong := _trouble(snapshot, node, state))]  # fmt: skip
+        if troubles:
+            away = [each for each in troubles if each.operands]
+            first = (away or troubles)[0]
+            found[name(node)] = first._replace(operands=tuple(op for each in away for op in each.operands))
+    return found
+
+
+def _trouble(snapshot: Snapshot, node: Obj, state: OperandState) -> Placement | None:
+    """What keeps one operand off one node; a taint under a pod that still runs there counts, with no operand."""
+    if not state.expected:
+        return None
+    away = state.state in ("absent", "unschedulable")
+    mine = (state.operand,)
+    if taints := _taints(snapshot, node, state):
+        return Placement("taint", state, mine if away else (), taints)
+    if state.state == "image":
+        return Placement("image", state, mine, says=state.trouble.message if state.trouble else "")
+    if state.state == "unschedulable":
+        return Placement("unschedulable", state, mine, says=state.trouble.message if state.trouble else "")
+    if state.state != "absent" or state.daemonset is None:
+        return None
+    if says := refusal(snapshot, state.daemonset):
+        return Placement("runtime-class" if "RuntimeClass" in says else "refused", state, mine, says=says)
+    if fresh(node, snapshot.taken_at) or is_ready(node) is False:
+        return None
+    return Placement("missing", state, mine)
+
+
+def _taints(snapshot: Snapshot, node: Obj, state: OperandState) -> tuple[Obj, ...]:
+    """The taints of a node that an operand does not tolerate, less those that come and go with the node's life."""
+    if state.daemonset is None:
+        return ()
+    tolerations = items(pod_template(state.daemonset), "spec", "tolerations")
+    young = fresh(node, snapshot.taken_at)
+    return tuple(
+        taint
+        for taint in untolerated(node, tolerations, daemon=True)
+        if (key := text(taint, "key")) not in _LEAVING
+        and not key.startswith(("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/"))
+        and not (young and _STARTING.search(key))
+    )
+
+
+def refusal(snapshot: Snapshot, daemonset: Obj) -> str:
+    """Why the API server refuses the pods a DaemonSet wants to create; "" if it does not.
+
+    The event is the proof; without one (they live an hour) a namespace that enforces a Pod
+    Security level below privileged is the likely reason for pods that never come to be.
+    """
+    wanted = number(daemonset, "status", "desiredNumberScheduled")
+    if number(daemonset, "status", "currentNumberScheduled") >= wanted:
+        return ""
+    events = [each for each in events_of(snapshot, daemonset) if each.get("reason") == "FailedCreate"]
+    if events:
+        newest = max(events, key=lambda each: text(each, "lastTimestamp") or text(each, "eventTime"))
+        return text(newest, "message") or text(newest, "note") or "FailedCreate"
+    home = snapshot.get(kinds.NAMESPACE, namespace(daemonset))
+    level = labels(home).get("pod-security.kubernetes.io/enforce", "") if home else ""
+    strict = level in ("baseline", "restricted")
+    return f"namespace {namespace(daemonset)} enforces Pod Security level {level}" if strict else ""

@@ -1,0 +1,42 @@
+"""Which release of the GPU Operator a cluster runs."""
+
+from __future__ import annotations
+
+from plimsoll.kube.objects import Obj, get, labels, text
+from plimsoll.kube.operands import cluster_policy, operator_deployment
+from plimsoll.kube.snapshot import Snapshot, fact
+from plimsoll.units import version
+
+
+def tag(image: str) -> str:
+    """The tag of an image reference; "" if it has none. A digest after the tag is dropped."""
+    last = image.partition("@")[0].rpartition("/")[2]
+    return last.partition(":")[2]
+
+
+@fact
+def release(snapshot: Snapshot) -> tuple[Obj | None, str, str]:
+    """(object, evidence path, text) of what tells the operator's release; (None, "", "") if nothing does.
+
+    The image of the operator, the chart label, then the validator, whose version is the
+    operator's. `v1.0.0-devel`, the chart of a source checkout, tells nothing.
+    """
+    operator, policy = operator_deployment(snapshot), cluster_policy(snapshot)
+    candidates: list[tuple[Obj | None, str, str]] = []
+    if operator is not None:
+        image = text(operator, "spec", "template", "spec", "containers", 0, "image")
+        candidates.append((operator, "spec.template.spec.containers[0].image", tag(image)))
+    for each in (operator, policy):
+        if each is not None:
+            chart = labels(each).get("helm.sh/chart", "")
+            candidates.append((each, "metadata.labels[helm.sh/chart]", chart.removeprefix("gpu-operator-")))
+            said = labels(each).get("app.kubernetes.io/version", "")
+            candidates.append((each, "metadata.labels[app.kubernetes.io/version]", said))
+    if policy is not None:
+        candidates.append((policy, "spec.validator.version", str(get(policy, "spec", "validator", "version") or "")))
+    return next((each for each in candidates if version(each[2])[:1] > (1,)), (None, "", ""))
+
+
+def operator_version(snapshot: Snapshot) -> tuple[int, ...]:
+    """The operator's release as numbers, (25, 3, 2); () where nothing tells."""
+    return version(release(snapshot)[2])
