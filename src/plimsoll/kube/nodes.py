@@ -70,7 +70,7 @@ def untolerated(node: Obj, tolerations: list[Obj], *, daemon: bool = False) -> l
         taint
         for taint in items(node, "spec", "taints")
         if taint.get("effect") in ("NoSchedule", "NoExecute")
-        and taint.get("key") not in granted
+        and text(taint, "key") not in granted
         and not any(_tolerates(toleration, taint) for toleration in tolerations)
     ]
 

@@ -106,7 +106,7 @@ def selects(selector: object, have: dict[str, str]) -> bool:
 
 def _expression(entry: dict[str, Any], have: dict[str, str]) -> bool:
     key, operator = text(entry, "key"), text(entry, "operator")
-    values = entry.get("values") or []
+    values = entry["values"] if isinstance(entry.get("values"), list) else []
     if operator == "Exists":
         return key in have
     if operator == "DoesNotExist":

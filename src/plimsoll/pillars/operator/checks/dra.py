@@ -52,7 +52,7 @@ def nvlink_domains_up(case: Case) -> Iterator[Finding]:
     network or waits for a ComputeDomain that never becomes Ready.
     """
     for node in gpu_nodes(case.snapshot):
-        tags, product = labels(node), labels(node).get("nvidia.com/gpu.product", "")
+        tags, product = labels(node), text(labels(node), "nvidia.com/gpu.product")
         if _RACK.search(product) and "nvidia.com/gpu.clique" not in tags:
             yield case.finding(
                 node,

@@ -10,7 +10,7 @@ from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.gpus.catalogue import from_instance_type
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import capacity, gpu_nodes
-from plimsoll.kube.objects import Obj, labels, name
+from plimsoll.kube.objects import Obj, labels, name, text
 from plimsoll.pillars.operator.checks.offer import shortfalls
 from plimsoll.units import count
 
@@ -59,10 +59,10 @@ def machine_has_all_gpus(case: Case) -> Iterator[Finding]:
 def _present(node: Obj) -> tuple[int, str] | None:
     """Whole GPUs a node shows, and where; None where its numbers are of slices or shares."""
     tags, have = labels(node), capacity(node)
-    current = tags.get("nvsentinel.dgxc.nvidia.com/gpu.count.current", "")
+    current = text(tags, "nvsentinel.dgxc.nvidia.com/gpu.count.current")
     if current.isdecimal():
         return int(current), "metadata.labels[nvsentinel.dgxc.nvidia.com/gpu.count.current]"
-    if "-MIG-" in tags.get("nvidia.com/gpu.product", "") or tags.get("nvidia.com/vgpu.present") == "true":
+    if "-MIG-" in text(tags, "nvidia.com/gpu.product") or tags.get("nvidia.com/vgpu.present") == "true":
         return None
     if gpus := count(tags.get("nvidia.com/gpu.count")):
         return gpus, "metadata.labels[nvidia.com/gpu.count]"
@@ -75,15 +75,15 @@ def _present(node: Obj) -> tuple[int, str] | None:
 def _expected(case: Case, node: Obj, have: int) -> _Expectation | None:
     """How many GPUs a machine should have, from the best source there is; None where nothing says."""
     tags = labels(node)
-    told = tags.get("nvsentinel.dgxc.nvidia.com/gpu.count.expected", "")
+    told = text(tags, "nvsentinel.dgxc.nvidia.com/gpu.count.expected")
     if told.isdecimal():
         return _Expectation(int(told), "NVSentinel says that it")
-    kind = next((tags[key] for key in _INSTANCE if key in tags), "")
-    if known := from_instance_type(kind) if isinstance(kind, str) else None:
+    kind = next((text(tags, key) for key in _INSTANCE if key in tags), "")
+    if known := from_instance_type(kind):
         return _Expectation(known[1], f"a {kind}")
     if pool := _declared(case, kind):
         return pool
-    product = tags.get("nvidia.com/gpu.product", "")
+    product = text(tags, "nvidia.com/gpu.product")
     if have in _NO_BOARD_HAS and _BOARD.search(product):
         full = 4 if have == 3 else 8
         return _Expectation(full, f"a board of {product}", Severity.WARNING)  # a machine may have been cut up

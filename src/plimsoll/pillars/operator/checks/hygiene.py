@@ -131,12 +131,12 @@ def _has_shared_memory(pod: Obj) -> bool:
     if get(pod, "spec", "hostIPC") is True:
         return True
     mounted = {
-        entry.get("name")
+        text(entry, "name")
         for _, container in containers(pod)
         for entry in items(container, "volumeMounts")
         if text(entry, "mountPath").rstrip("/") == "/dev/shm"  # noqa: S108  a path in somebody else's pod
     }
     return any(
-        volume.get("name") in mounted and ("emptyDir" not in volume or get(volume, "emptyDir", "medium") == "Memory")
+        text(volume, "name") in mounted and ("emptyDir" not in volume or get(volume, "emptyDir", "medium") == "Memory")
         for volume in items(pod, "spec", "volumes")
     )

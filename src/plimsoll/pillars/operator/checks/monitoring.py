@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
 from plimsoll.kube.kinds import Kind
-from plimsoll.kube.objects import Obj, get, items, labels, name, namespace, number, selects, text
+from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, namespace, number, selects, text
 from plimsoll.kube.pods import controller, ready
 from plimsoll.kube.snapshot import Snapshot
 
@@ -53,7 +53,7 @@ def gpu_metrics_scraped(case: Case) -> Iterator[Finding]:
     for owner in snapshot.list(kinds.DAEMON_SET):
         if not _runs_exporter(owner):
             continue
-        here, pod_labels = namespace(owner), get(owner, "spec", "template", "metadata", "labels") or {}
+        here, pod_labels = namespace(owner), mapping(owner, "spec", "template", "metadata", "labels")
         found = _monitors(snapshot, kinds.POD_MONITOR, here, pod_labels)
         monitors = [(monitor, "podMonitorSelector") for monitor in found]
         for service in snapshot.list(kinds.SERVICE):
@@ -131,8 +131,8 @@ def nfd_has_memory(case: Case) -> Iterator[Finding]:
     """
     found: dict[tuple[str, str, str], tuple[Obj, str]] = {}
     for pod in case.snapshot.list(kinds.POD):
-        app = labels(pod).get("app.kubernetes.io/name", "")
-        role = labels(pod).get("role") or labels(pod).get("app.kubernetes.io/component", "")
+        app = text(labels(pod), "app.kubernetes.io/name")
+        role = text(labels(pod), "role") or text(labels(pod), "app.kubernetes.io/component")
         if app != "node-feature-discovery" or "worker" in (role, name(pod).rpartition("-")[0].rpartition("-")[2]):
             continue
         for index, status in enumerate(items(pod, "status", "containerStatuses")):

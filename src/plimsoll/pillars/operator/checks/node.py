@@ -117,9 +117,9 @@ def _hardware(case: Case, node: Obj) -> Iterator[Finding]:
             f"kubectl describe node {title}\non {title}: nvidia-smi -q; dmesg | grep -i xid\n"
             "open a hardware ticket with the message above",
         )
-    elif get(node, "spec", "unschedulable") and not labels(node).get(
-        "nvidia.com/gpu-driver-upgrade-state", ""
-    ).endswith("-required"):
+    elif get(node, "spec", "unschedulable") and not text(labels(node), "nvidia.com/gpu-driver-upgrade-state").endswith(
+        "-required"
+    ):
         yield case.finding(
             node,
             f"GPU node {title} is cordoned: its free GPUs cannot be used",

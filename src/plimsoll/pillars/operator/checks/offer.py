@@ -93,7 +93,7 @@ def _judge(node: Obj, dra: bool, now: datetime | None) -> Shortfall | None:
 
 def _offers_otherwise(node: Obj) -> bool:
     """Whether GPUs reach pods in another form: passed through to virtual machines."""
-    if labels(node).get("nvidia.com/gpu.workload.config", "").startswith("vm-"):
+    if text(labels(node), "nvidia.com/gpu.workload.config").startswith("vm-"):
         return True
     return any(_PASSED_THROUGH.match(each) for each in mapping(node, "status", "capacity"))
 
@@ -142,11 +142,11 @@ def _excuse(node: Obj, now: datetime | None) -> tuple[str, Severity | None]:
     for operand in ("operands", "device-plugin"):
         if tags.get(f"nvidia.com/gpu.deploy.{operand}") == "false":
             return f"nvidia.com/gpu.deploy.{operand}=false keeps the device plugin off this node", Severity.WARNING
-    if (paused := tags.get("nvidia.com/gpu.deploy.device-plugin", "")).startswith("paused-"):
+    if (paused := text(tags, "nvidia.com/gpu.deploy.device-plugin")).startswith("paused-"):
         return f"the device plugin is {paused}", Severity.INFO
-    if (state := tags.get("nvidia.com/mig.config.state", "")) in ("pending", "rebooting"):
+    if (state := text(tags, "nvidia.com/mig.config.state")) in ("pending", "rebooting"):
         return f"a MIG change is {state}", Severity.INFO
-    if (state := tags.get("nvidia.com/gpu-driver-upgrade-state", "")) not in _SETTLED:
+    if (state := text(tags, "nvidia.com/gpu-driver-upgrade-state")) not in _SETTLED:
         return f"a driver upgrade is in state {state}", Severity.INFO
     began = max(
         (each for each in (moment(text(node, "metadata", "creationTimestamp")),

@@ -35,7 +35,8 @@ def waiting_pods_wait_for_use(case: Case) -> Iterator[Finding]:
     Anything else never ends by itself: selectors that match no node with the resource, a
     request larger than any node (containers of one pod add up), GPUs that lie free in
     pieces on several nodes, or a node that has them but is refused for another reason.
-    Pods younger than ten minutes and pods the autoscaler is buying a node for do not count.
+    Pods younger than ten minutes do not count (two, where no autoscaler could bring another
+    kind of node and time cannot help), nor do pods a node is being bought for.
     """
     remedies = {
         "selector": "kubectl get nodes -L nvidia.com/gpu.product,node.kubernetes.io/instance-type\n"

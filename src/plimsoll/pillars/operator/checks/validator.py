@@ -120,7 +120,7 @@ def cuda_runs(case: Case) -> Iterator[Finding]:
 
 def _cuda_finding(case: Case, node: str, pod: Obj, path: str, said: str) -> Finding:
     machine = case.snapshot.get(kinds.NODE, node) or {}
-    product = labels(machine).get("nvidia.com/gpu.product", "")
+    product = text(labels(machine), "nvidia.com/gpu.product")
     look = f"kubectl -n {namespace(pod)} logs {name(pod)} --all-containers"
     if any(mark in product for mark in _NVSWITCH):
         look += (

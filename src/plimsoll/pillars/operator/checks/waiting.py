@@ -9,20 +9,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
 
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import allocatable, capacity, gpu_nodes, is_ready, selected, untolerated
-from plimsoll.kube.objects import Obj, condition, get, items, mapping, name, namespace, text
+from plimsoll.kube.objects import Obj, condition, get, items, labels, mapping, name, namespace, text
 from plimsoll.kube.pods import controller, events_of, gpu_pods, gpus_held
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.operator.checks.age import PATIENCE
 from plimsoll.pillars.operator.checks.offer import shortfalls
 from plimsoll.units import moment
 
+_SETTLING = timedelta(minutes=2)
+_HOPELESS = ("nobody", "taint", "selector", "size")  # more time cannot help, where the nodes are what they are
 _BUYING = ("TriggeredScaleUp", "Nominated", "NominatedNode")  # cluster autoscaler, Karpenter
 
 
@@ -60,12 +62,15 @@ def waits(snapshot: Snapshot) -> tuple[Wait, ...]:
             groups[_shape(snapshot, pod, wants)].append((pod, wants))
     if not groups:
         return ()
-    rooms = tuple(_rooms(snapshot))
+    rooms, fixed = tuple(_rooms(snapshot)), not _autoscaled(snapshot)
     claimed = {text(each, "spec", "extendedResourceName") for each in snapshot.list(kinds.DEVICE_CLASS)}
     found = []
     for members in groups.values():
         pods, wants = tuple(sorted((pod for pod, _ in members), key=name)), members[0][1]
-        if not claimed & set(wants) and (wait := _judge(pods, wants, rooms)):
+        wait = None if claimed & set(wants) else _judge(pods, wants, rooms)
+        if wait and (
+            (fixed and wait.reason in _HOPELESS) or any(_long(pod, snapshot.taken_at, PATIENCE) for pod in pods)
+        ):
             found.append(wait)
     return tuple(sorted(found, key=lambda wait: (namespace(wait.pods[0]), name(wait.pods[0]))))
 
@@ -76,14 +81,24 @@ def _is_waiting(snapshot: Snapshot, pod: Obj) -> bool:
         return False
     if text(pod, "metadata", "deletionTimestamp") or items(pod, "spec", "schedulingGates"):
         return False
-    began = moment(text(pod, "metadata", "creationTimestamp")) or moment(placed.get("lastTransitionTime"))
-    if not _long_ago(began, snapshot.taken_at):
+    if not _long(pod, snapshot.taken_at, _SETTLING):
         return False
     return not any(event.get("reason") in _BUYING for event in events_of(snapshot, pod))
 
 
-def _long_ago(began: datetime | None, now: datetime | None) -> bool:
-    return began is None or now is None or now - began >= PATIENCE
+def _long(pod: Obj, now: datetime | None, least: timedelta) -> bool:
+    """Whether a pod has waited that long; one of unknown age has."""
+    began = moment(text(pod, "metadata", "creationTimestamp"))
+    return began is None or now is None or now - began >= least
+
+
+def _autoscaled(snapshot: Snapshot) -> bool:
+    """Whether anything could still bring nodes of a kind that is not there now."""
+    if snapshot.list(kinds.NODE_POOL) or snapshot.get(kinds.CONFIG_MAP, "cluster-autoscaler-status", "kube-system"):
+        return True
+    return any(
+        "karpenter" in label or "gke-nodepool" in label for node in snapshot.list(kinds.NODE) for label in labels(node)
+    )
 
 
 def _shape(snapshot: Snapshot, pod: Obj, wants: dict[str, int]) -> bytes:
