@@ -14,6 +14,10 @@ from plimsoll.pillars.operator.checks.offer import Shortfall, readable, shortfal
 from plimsoll.pillars.operator.checks.plugins import plugin_pods
 
 _LOOK = "kubectl describe node <node>; kubectl -n gpu-operator logs ds/nvidia-device-plugin-daemonset"
+_TURN_ON = (
+    "kubectl get clusterpolicy -o jsonpath='{.items[*].spec.devicePlugin.enabled}'\n"
+    "set devicePlugin.enabled=true in the ClusterPolicy, or install a device plugin"
+)
 _SOURCE = "kubelet device manager; k8s-device-plugin #58, #1228; facts "
 
 
@@ -27,7 +31,7 @@ def _wrong(case: Case, kind: str) -> Iterator[tuple[Obj, Shortfall | None]]:
             yield node, wrong
 
 
-def _finding(case: Case, node: Obj, wrong: Shortfall, says: str, look: str) -> Finding:
+def _finding(case: Case, node: Obj, wrong: Shortfall, says: str, look: str, layer: Layer | None = None) -> Finding:
     plugin = operand_states(case.snapshot).get(name(node), {}).get("device-plugin")
     title = f"{name(node)} {says}" + (f" ({wrong.excuse})" if wrong.excuse else "")
     return case.finding(
@@ -39,7 +43,16 @@ def _finding(case: Case, node: Obj, wrong: Shortfall, says: str, look: str) -> F
         affects=[f"node/{name(node)}"],
         remedy=look,
         severity=wrong.severity,
+        layer=layer,
     )
+
+
+def _no_plugin(case: Case, node: Obj) -> bool:
+    """Whether nothing is meant to register the GPUs of a node: the plugin is switched off or was never installed."""
+    if plugin_pods(case.snapshot).get(name(node)) or not case.snapshot.whole(kinds.POD, kinds.DAEMON_SET):
+        return False
+    plugin = operand_states(case.snapshot).get(name(node), {}).get("device-plugin")
+    return plugin is None or plugin.state == "not-expected"
 
 
 def _unread(case: Case, node: Obj) -> Finding:
@@ -72,13 +85,18 @@ def gpu_resource_registered(case: Case) -> Iterator[Finding]:
     """
     for node, wrong in _wrong(case, "absent"):
         managed = "nvidia.com/gpu.deploy.device-plugin" in labels(node)
+        off = _no_plugin(case, node)
         if wrong is None:
             yield _unread(case, node)
         elif not managed and case.snapshot.coverage(kinds.RESOURCE_SLICE) is not Coverage.WHOLE:
             yield case.unknown(node, f"{name(node)} may hand out its GPUs by ResourceSlices, which were not all read")
         else:
             says = "has GPUs but has registered no nvidia.com resource"
-            yield _finding(case, node, wrong, says, _restart(case, node))
+            if off:
+                says += ": no device plugin is meant to run"
+            yield _finding(
+                case, node, wrong, says, _TURN_ON if off else _restart(case, node), Layer.PLUGIN if off else None
+            )
 
 
 @check("GPU056", Severity.ERROR, Layer.CAPACITY, reads=(kinds.NODE,), remedy=_LOOK, source=_SOURCE + "GPU056")

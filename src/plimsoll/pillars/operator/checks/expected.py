@@ -81,7 +81,7 @@ def _expected(case: Case, node: Obj, have: int) -> _Expectation | None:
     kind = next((text(tags, key) for key in _INSTANCE if key in tags), "")
     if known := from_instance_type(kind):
         return _Expectation(known[1], f"a {kind}")
-    if pool := _declared(case, kind):
+    if pool := _declared(case, tags, kind):
         return pool
     product = text(tags, "nvidia.com/gpu.product")
     if have in _NO_BOARD_HAS and _BOARD.search(product):
@@ -90,10 +90,9 @@ def _expected(case: Case, node: Obj, have: int) -> _Expectation | None:
     return None
 
 
-def _declared(case: Case, kind: str) -> _Expectation | None:
-    """What platform.yaml says of the pool whose instance type this node has."""
-    for pool in getattr(case.platform, "pools", ()) or ():
-        declared, gpus = getattr(pool, "instance_type", None), getattr(pool, "gpus_per_node", None)
-        if kind and declared == kind and isinstance(gpus, int):
-            return _Expectation(gpus, f"pool {getattr(pool, 'name', '')} in platform.yaml")
-    return None
+def _declared(case: Case, tags: dict[str, str], kind: str) -> _Expectation | None:
+    """What platform.yaml says of the pool this node belongs to by its labels, or else by its machine type."""
+    pools = case.platform.pools if case.platform is not None else ()
+    own = [pool for pool in pools if pool.selector.items() <= tags.items()]
+    own = own or [pool for pool in pools if kind and pool.instance_type == kind]
+    return _Expectation(own[0].gpus_per_node, f"pool {own[0].name} of platform.yaml") if own else None
