@@ -77,10 +77,12 @@ def setup(snapshot: Snapshot) -> Setup | None:
 
 def _from_template(daemons: Obj) -> Setup | None:
     pod = mapping(daemons, "spec", "template", "spec")
-    manager = next((each for each in items(pod, "initContainers") if "config-manager" in text(each, "name")), None)
-    if manager is None:
+    for manager in items(pod, "initContainers"):
+        env = {text(each, "name"): text(each, "value") for each in items(manager, "env")}
+        if "CONFIG_FILE_SRCDIR" in env:  # the config-manager, whatever its container is called
+            break
+    else:
         return None
-    env = {text(each, "name"): text(each, "value") for each in items(manager, "env")}
     mounted = {text(each, "name") for each in items(manager, "volumeMounts")}
     for index, volume in enumerate(items(pod, "volumes")):
         if text(volume, "name") in mounted and (named := text(volume, "configMap", "name")):

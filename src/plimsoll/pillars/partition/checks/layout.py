@@ -186,14 +186,16 @@ def _short(node: Obj, wanted: Wish) -> str:
 
     The same part missing from every profile is a GPU that was lost, which GPU059 judges.
     """
-    numbers = {}
+    numbers, registered = {}, capacity(node)
     for profile, amount in wanted.instances.items():
         resource = resource_name(profile)
         replicas = max(1, count(labels(node).get(f"{resource}.replicas")))
-        registered = capacity(node)
         numbers[resource] = (registered.get(resource, 0) + registered.get(f"{resource}.shared", 0), amount * replicas)
     shares = {got / want for got, want in numbers.values()}
-    if len(shares) == 1 and 0 < next(iter(shares)) <= 1:
+    others = [
+        each for each, n in registered.items() if n and "/mig-" in each and each.removesuffix(".shared") not in numbers
+    ]
+    if len(shares) == 1 and 0 < next(iter(shares)) <= 1 and not others:
         return ""
     return next((f"{got} {resource} instead of {want}" for resource, (got, want) in numbers.items() if got != want), "")
 

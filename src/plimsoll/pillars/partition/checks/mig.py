@@ -186,9 +186,9 @@ def layout_has_a_manager(case: Case) -> Iterator[Finding]:
     ask for its devices stay Pending.
     """
     for node, change in _in(case, "unattended"):
-        if misfit(case, node):
-            continue  # GPU080 says more: it would not work with a manager either
         cannot = "mig.capable=false" in change.why
+        if misfit(case, node) and not cannot:
+            continue  # GPU080 says more: it would not work with a manager either
         yield case.finding(
             node,
             f"{name(node)} asks for MIG layout {change.wanted} and nobody acts on it: {change.why}",
