@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from plimsoll.check.model import checks_in
-from plimsoll.pillars.queueing import bypass, cohorts, doors, queues
+from plimsoll.pillars.queueing import (
+    admitted,
+    bypass,
+    capacity,
+    cohorts,
+    controller,
+    doors,
+    policy,
+    queues,
+    workloads,
+)
 
-CHECKS = checks_in(bypass, queues, doors, cohorts, pillar="queueing")
+CHECKS = checks_in(controller, queues, doors, cohorts, bypass, capacity, workloads, admitted, policy, pillar="queueing")

@@ -152,7 +152,7 @@ def _flavor_fault(snapshot: Snapshot, each: Stuck) -> str:
         return "Q24"
     if mismatch(snapshot, (each.flavor, each.resource)):
         return "Q19"
-    free = _free(snapshot)
+    free = _free_gpus(snapshot)
     for node in nodes:
         kept_out = untolerated(node, items(each.pod, "spec", "tolerations"))
         lasting = [taint for taint in kept_out if not passing(taint)]
@@ -176,7 +176,7 @@ def mismatch(snapshot: Snapshot, pot: Pot) -> dict[str, int]:
 
 
 @fact
-def _free(snapshot: Snapshot) -> dict[tuple[str, str], int]:
+def _free_gpus(snapshot: Snapshot) -> dict[tuple[str, str], int]:
     """GPU devices no bound pod holds, by (node, resource)."""
     held = gpus_held(snapshot)
     return {
@@ -184,6 +184,11 @@ def _free(snapshot: Snapshot) -> dict[tuple[str, str], int]:
         for node in snapshot.list(kinds.NODE)
         for resource, amount in allocatable(node).items()
     }
+
+
+def free_in(snapshot: Snapshot, node: Obj, resource: str) -> int:
+    """GPU devices of a node that no bound pod holds; below zero where pods outlived a lost device."""
+    return _free_gpus(snapshot).get((name(node), resource), 0)
 
 
 @fact
@@ -236,7 +241,7 @@ def harms(snapshot: Snapshot) -> tuple[Harm, ...]:
         return ()
     order = sorted(bypasses(snapshot), key=lambda each: _blame(snapshot, each), reverse=True)
     nodes = {name(node): node for node in snapshot.list(kinds.NODE)}
-    free = dict(_free(snapshot))
+    free = dict(_free_gpus(snapshot))
     gone: set[tuple[str, str]] = set()
     hopeless: set[tuple[tuple[str, str], str, int]] = set()
     found = []

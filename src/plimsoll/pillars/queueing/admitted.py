@@ -1,0 +1,207 @@
+"""Workloads that hold quota, or lost it, and do not run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.kube import kinds
+from plimsoll.kube.nodes import selected
+from plimsoll.kube.objects import Obj, condition, get, items, name, namespace, number, text
+from plimsoll.kube.pods import trouble
+from plimsoll.pillars.queueing.facts import (
+    at_least,
+    flavor_nodes,
+    gpu_pods_of,
+    key_of,
+    state,
+    submitter,
+    waited,
+    workload_token,
+)
+from plimsoll.pillars.queueing.supply import Stuck, causes, free_in, stuck
+
+PATIENCE = timedelta(minutes=10)  # image pull and model download; longer holds GPUs for nothing
+_SAYS = {
+    "Q01": "pods outside the queues hold its GPUs", "Q19": "its flavor's nodes offer other GPU resources",
+    "Q21": "more GPUs are promised than there are", "Q24": "its flavor selects no node",
+    "Q27": "its pods do not tolerate the flavor's nodes",
+}  # fmt: skip
+
+
+@check(
+    "Q40", Severity.ERROR, Layer.ADMISSION, reads=(kinds.WORKLOAD, kinds.POD),
+    remedy="kubectl get workloads -A; kubectl describe pod POD",
+    source="kueue Workload condition PodsReady; waitForPodsReady; kubernetes-sigs/kueue#5243",
+)  # fmt: skip
+def admitted_workloads_run(case: Case) -> Iterator[Finding]:
+    """Every admitted workload gets its pods running.
+
+    From admission on a workload holds quota, whether its pods run or not. Unschedulable pods of an
+    admitted workload mean that quota and hardware disagree: unqueued pods, too much quota, broken or
+    relabelled nodes, or free GPUs in pieces on several nodes. Where none of the causes we know
+    explains it, ten minutes are allowed for nodes to come and images to be pulled.
+    """
+    snapshot = case.snapshot
+    by_workload: dict[tuple[str, str], list[Stuck]] = {}
+    for each in stuck(snapshot):
+        by_workload.setdefault(key_of(each.workload), []).append(each)
+    for workload in snapshot.list(kinds.WORKLOAD):
+        if state(workload) != "admitted" or condition(workload, "PodsReady").get("status") == "True":
+            continue
+        pods = by_workload.get(key_of(workload), [])
+        why = next((cause for each in pods if (cause := causes(snapshot)[key_of(each.pod)]) != "Q40"), "Q40")
+        age = waited(case.now, condition(workload, "Admitted").get("lastTransitionTime"))
+        if why == "Q40" and not at_least(age, PATIENCE):
+            continue
+        if pods:
+            yield _unplaced(case, workload, pods, why)
+        elif (broken := _broken(case, workload)) is not None:
+            yield broken
+
+
+def _unplaced(case: Case, workload: Obj, pods: list[Stuck], why: str) -> Finding:
+    first = pods[0]
+    affects = {workload_token(workload)}.union(*(each.tokens for each in pods))
+    seen: dict[str, object] = {"unschedulable pods": ", ".join(name(each.pod) for each in pods[:5])}
+    reason = _SAYS.get(why, "")
+    if why == "Q40":
+        nodes = flavor_nodes(case.snapshot).get(first.flavor) or tuple(case.snapshot.list(kinds.NODE))
+        fit = [node for node in nodes if selected(node, first.pod)]
+        affects |= {f"node/{name(node)}" for node in fit}
+        free = {name(node): free_in(case.snapshot, node, first.resource) for node in fit}
+        total, most = sum(max(0, each) for each in free.values()), max(free.values(), default=0)
+        seen |= {f"free {first.resource}": total, "most free on one node": most, "wanted by one pod": first.wanted}
+        scattered = most < first.wanted <= total
+        reason = "free GPUs lie scattered over its nodes" if scattered else "the scheduler finds no node for its pods"
+    return case.finding(
+        workload,
+        f"{submitter(workload)} in {namespace(workload)} is admitted but cannot run: {reason}",
+        "status.conditions[PodsReady].reason",
+        "status.admission.clusterQueue",
+        seen={**seen, "the scheduler says": first.message},
+        affects=affects,
+        remedy=f"kubectl -n {namespace(workload)} describe pod {name(first.pod)}\n"
+        "waitForPodsReady in Kueue's Configuration (timeout 5m to 15m) gives the quota back meanwhile;\n"
+        "a Topology on the flavor (topology-aware scheduling) admits only what fits whole on nodes",
+    )
+
+
+def _broken(case: Case, workload: Obj) -> Finding | None:
+    """An admitted workload whose pods have nodes but do not get ready."""
+    for pod, _ in gpu_pods_of(case.snapshot).get(key_of(workload), []):
+        found = trouble(pod)
+        if found is None or found.state not in ("crash", "image", "waiting"):
+            continue
+        return case.finding(
+            workload,
+            f"{submitter(workload)} in {namespace(workload)} holds quota but its pod {name(pod)} does not start:"
+            f" {found.reason or found.state}",
+            "status.conditions[PodsReady].reason",
+            "status.conditions[Admitted].lastTransitionTime",
+            seen={"pod": name(pod), "container": found.container, "says": found.message},
+            affects={
+                workload_token(workload),
+                f"pod/{namespace(pod)}/{name(pod)}",
+                f"node/{text(pod, 'spec', 'nodeName')}",
+            },
+            remedy=f"kubectl -n {namespace(pod)} describe pod {name(pod)}\n"
+            f"kubectl -n {namespace(pod)} logs {name(pod)} --all-containers --previous",
+        )
+    return None
+
+
+@check(
+    "Q41", Severity.WARNING, Layer.ADMISSION, reads=(kinds.WORKLOAD,),
+    remedy="kubectl describe workload NAME   # status.requeueState, Evicted",
+    source="kueue waitForPodsReady.requeuingStrategy.backoffLimitCount (null: endless)",
+)  # fmt: skip
+def nothing_is_requeued_for_ever(case: Case) -> Iterator[Finding]:
+    """No workload is admitted and evicted again and again.
+
+    With waitForPodsReady a workload whose pods do not get ready is evicted and queued again; without
+    `backoffLimitCount` this never ends, and each round holds GPUs for the whole timeout.
+    """
+    for workload in case.snapshot.list(kinds.WORKLOAD):
+        rounds = number(workload, "status", "requeueState", "count")
+        if rounds >= 3 and state(workload) in ("waiting", "reserved", "admitted"):
+            yield case.finding(
+                workload,
+                f"{submitter(workload)} in {namespace(workload)} was evicted and queued again {rounds} times",
+                "status.requeueState.count",
+                "status.requeueState.requeueAt",
+                "status.conditions[Evicted].message",
+                affects={workload_token(workload)},
+                remedy=f"kubectl -n {namespace(workload)} describe workload {name(workload)}\n"
+                "Mend its pods; set waitForPodsReady.requeuingStrategy.backoffLimitCount in Kueue's Configuration",
+            )
+
+
+@check(
+    "Q43", Severity.WARNING, Layer.ADMISSION, reads=(kinds.WORKLOAD,),
+    remedy="kubectl patch workload NAME --type merge -p '{\"spec\":{\"active\":true}}'",
+    source="kueue Workload.spec.active, Evicted reasons DeactivatedDueTo…",
+)  # fmt: skip
+def nothing_was_given_up(case: Case) -> Iterator[Finding]:
+    """No workload was given up by Kueue with nobody told.
+
+    Kueue sets `spec.active: false` when a workload was requeued too often, ran past its maximum
+    time, or an admission check rejected it. The job stays suspended without an event on it.
+    A workload that a person switched off is left alone.
+    """
+    for workload in case.snapshot.list(kinds.WORKLOAD):
+        if state(workload) != "inactive":
+            continue
+        evicted = condition(workload, "Evicted")
+        reason = text(evicted, "reason")
+        rejected = [
+            text(each, "name")
+            for each in items(workload, "status", "admissionChecks")
+            if each.get("state") == "Rejected"
+        ]
+        if "DueTo" not in reason and not rejected and not get(workload, "status", "requeueState", "count"):
+            continue
+        yield case.finding(
+            workload,
+            f"{submitter(workload)} in {namespace(workload)} was given up by Kueue:"
+            f" {reason.partition('DueTo')[2] or (f'check {rejected[0]} rejected it' if rejected else reason)}",
+            "spec.active",
+            "status.conditions[Evicted].reason",
+            "status.conditions[Evicted].message",
+            affects={workload_token(workload)},
+            remedy=f"kubectl -n {namespace(workload)} describe workload {name(workload)}   # mend the cause, then\n"
+            f"kubectl -n {namespace(workload)} patch workload {name(workload)} --type merge"
+            ' -p \'{"spec":{"active":true}}\'',
+        )
+
+
+@check(
+    "Q44", Severity.ERROR, Layer.ADMISSION, reads=(kinds.WORKLOAD,),
+    remedy="kubectl describe workload NAME; kubectl get provisioningrequests -A",
+    source="kueue Workload.status.admissionChecks; kubernetes-sigs/kueue#3322",
+)  # fmt: skip
+def reserved_quota_is_used(case: Case) -> Iterator[Finding]:
+    """No workload holds quota for over an hour while an admission check decides.
+
+    Quota is held from reservation on. A check that stays Pending or goes on retrying, such as a
+    ProvisioningRequest for nodes the cloud does not have, keeps GPUs from everybody else.
+    """
+    for workload in case.snapshot.list(kinds.WORKLOAD):
+        since = condition(workload, "QuotaReserved").get("lastTransitionTime")
+        if state(workload) != "reserved" or not at_least(waited(case.now, since), timedelta(hours=1)):
+            continue
+        for index, each in enumerate(items(workload, "status", "admissionChecks")):
+            if each.get("state") in ("Pending", "Retry"):
+                yield case.finding(
+                    workload,
+                    f"{submitter(workload)} in {namespace(workload)} holds quota while check {text(each, 'name')} is"
+                    f" {text(each, 'state')}: {text(each, 'message') or 'no message'}",
+                    f"status.admissionChecks[{index}].state",
+                    f"status.admissionChecks[{index}].message",
+                    "status.conditions[QuotaReserved].lastTransitionTime",
+                    affects={workload_token(workload)},
+                    remedy=f"kubectl -n {namespace(workload)} describe workload {name(workload)}\n"
+                    f"kubectl get provisioningrequests -A; kubectl describe admissioncheck {text(each, 'name')}",
+                )
+                break
