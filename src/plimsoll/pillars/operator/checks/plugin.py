@@ -42,7 +42,7 @@ def device_plugin_runs(case: Case) -> Iterator[Finding]:
     The plugin is what turns GPUs into nvidia.com/gpu. When it crashes the node offers 0
     GPUs within seconds; running jobs go on, so that nobody notices until the next one
     waits. Its last message names the cause: no NVML means that the driver or the nvidia
-    runtime is not there; a message about MIG or the configuration is judged one layer up.
+    runtime is not there, a message about MIG or configuration that it was given the wrong input.
     """
     for node, pods in sorted(plugin_pods(case.snapshot).items()):
         for pod in pods:
@@ -52,9 +52,8 @@ def device_plugin_runs(case: Case) -> Iterator[Finding]:
 
 def _plugin_finding(case: Case, node: str, pod: Obj, found: Trouble) -> Finding:
     here, title, said = namespace(pod), name(pod), found.message
-    layer, cause = None, ""
-    if _LAYOUT.search(said):  # these two have checks of their own at PARTITION, which then explain this one
-        layer = Layer.VALIDATOR
+    cause = ""
+    if _LAYOUT.search(said):
         cause = (
             f"\nMIG layout against strategy: kubectl get node {node} -L nvidia.com/mig.config,nvidia.com/mig.strategy"
         )
@@ -64,7 +63,6 @@ def _plugin_finding(case: Case, node: str, pod: Obj, found: Trouble) -> Finding:
             f"\nmust be the nvidia runtime: kubectl -n {here} get pod {title} -o jsonpath={{.spec.runtimeClassName}}"
         )
     elif found.container == "config-manager-init" or _CONFIGURATION.search(said):
-        layer = Layer.VALIDATOR
         cause = (
             f"\nsharing: kubectl -n {here} get configmap; kubectl get node {node} -L nvidia.com/device-plugin.config"
         )
@@ -81,7 +79,6 @@ def _plugin_finding(case: Case, node: str, pod: Obj, found: Trouble) -> Finding:
         *([f"{found.path}.reason", f"{found.path}.message"] if state else [found.path]),
         remedy=f"kubectl -n {here} logs {title} -c {found.container or 'nvidia-device-plugin'} --previous{cause}\n"
         f"when the cause is mended: kubectl -n {here} delete pod {title}",
-        layer=layer,
     )  # fmt: skip
 
 

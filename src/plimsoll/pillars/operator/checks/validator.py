@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
@@ -18,8 +19,9 @@ _MEANS = {
     "driver-validation": "the driver does not answer",
     "toolkit-validation": "containers of the nvidia runtime see no GPU",
     "cuda-validation": "CUDA does not run",
-    "plugin-validation": "the node offers no GPU resource",
+    "plugin-validation": "it finds no GPU resource on the node",
 }
+_STAGE_TIME = timedelta(minutes=5)  # the longest one, plugin-validation, looks thirty times, every five seconds
 _NVSWITCH = ("SXM", "HBM3", "B200", "B300", "HGX", "GB200", "GB300")
 
 
@@ -29,6 +31,13 @@ def _stage(pod: Obj) -> tuple[str, Trouble] | None:
     if found is None or found.state in ("unschedulable", "image"):
         return None
     return found.container if found.container in _STAGES else "", found
+
+
+def _since(pod: Obj, stage: str) -> str:
+    """When a stage began to run; else when the pod was made."""
+    stages = (each for each in items(pod, "status", "initContainerStatuses") if each.get("name") == stage)
+    began = (text(each, "state", "running", "startedAt") for each in stages)
+    return next(began, "") or text(pod, "metadata", "creationTimestamp")
 
 
 def _validators(case: Case, app: str) -> Iterator[tuple[str, Obj]]:
@@ -62,7 +71,7 @@ def node_validated(case: Case) -> Iterator[Finding]:
         if stuck is None or stuck[0] == "cuda-validation":
             continue
         stage, found = stuck
-        if found.state != "crash" and not lasting(case, text(pod, "metadata", "creationTimestamp")):
+        if found.state != "crash" and not lasting(case, _since(pod, stage), _STAGE_TIME):
             continue
         if found.state == "waiting" and found.reason == "PodInitializing":
             continue
@@ -110,7 +119,7 @@ def cuda_runs(case: Case) -> Iterator[Finding]:
     for app in ("nvidia-operator-validator", "nvidia-cuda-validator"):
         for node, pod in _validators(case, app):
             bad = _cuda_trouble(pod)
-            fresh = not lasting(case, text(pod, "metadata", "creationTimestamp"))
+            fresh = not lasting(case, _since(pod, "cuda-validation"), _STAGE_TIME)
             waits = bad is not None and (trouble(pod) or Trouble("crash", "", "", "", 0, "")).state != "crash"
             if bad is None or node in reported or (fresh and waits):
                 continue

@@ -135,8 +135,7 @@ def _judge(pods: tuple[Obj, ...], wants: dict[str, int], rooms: tuple[_Room, ...
         return _judge_room(pods, wants, homes)
     tainted = [room for room in chosen if _might_offer(room, wants)]
     if not tainted:
-        says = f"asks for {what}, but its selectors allow no node that has it"
-        return _wait("selector", pods, wants, says, chosen)
+        return _wait("selector", pods, wants, _elsewhere(what, chosen), chosen)
     taint = refused[tainted[0].name][0]
     says = f"does not tolerate the taint {taint.get('key')}={taint.get('value', '')}:{taint.get('effect')}"
     return _wait("taint", pods, wants, f"{says} of {_names(tainted)}", tainted)
@@ -145,6 +144,8 @@ def _judge(pods: tuple[Obj, ...], wants: dict[str, int], rooms: tuple[_Room, ...
 def _judge_room(pods: tuple[Obj, ...], wants: dict[str, int], homes: list[_Room]) -> Wait | None:
     """The reason among nodes that would take the pod: too small, broken, free yet refused, scattered; or just full."""
     what = _amounts(wants)
+    if not any(any(room.total.get(each) for each in wants) or not any(room.total.values()) for room in homes):
+        return _wait("selector", pods, wants, _elsewhere(what, homes), homes)
     if all(any(room.total.values()) and not _fits(room.total, wants) for room in homes):
         return _wait("size", pods, wants, f"asks for {what}, more than any node it may use has", homes)
     usable = [room for room in homes if room.usable]
@@ -167,13 +168,22 @@ def _wait(reason: str, pods: tuple[Obj, ...], wants: dict[str, int], says: str, 
     return Wait(reason, pods, wants, says, frozenset(room.name for room in where))
 
 
+def _elsewhere(what: str, chosen: list[_Room]) -> str:
+    offered = sorted({resource for room in chosen for resource, amount in room.total.items() if amount})
+    they = f"they have {', '.join(offered)}" if offered else "none has a GPU resource"
+    return f"asks for {what}, which the nodes its selectors allow do not have: {they}"
+
+
 def _amounts(wants: dict[str, int]) -> str:
     return ", ".join(f"{amount} {resource}" for resource, amount in wants.items())
 
 
 def _might_offer(room: _Room, wants: dict[str, int]) -> bool:
-    """Whether a node has the resources, or nothing at all at the moment: then it might."""
-    return not any(room.total.values()) or all(room.total.get(resource) for resource in wants)
+    """Whether a node has the resources, or might: it has none at all for now, or is to be cut into MIG devices."""
+    if not any(room.total.values()) or all(room.total.get(resource) for resource in wants):
+        return True
+    layout = text(labels(room.node), "nvidia.com/mig.config")
+    return layout not in ("", "all-disabled") and all(resource.startswith("nvidia.com/mig-") for resource in wants)
 
 
 def _fits(have: dict[str, int], wants: dict[str, int]) -> bool:
