@@ -1,7 +1,8 @@
-"""Pillar serving."""
+"""Pillar serving: models answer, and grow and shrink with their load."""
 
 from __future__ import annotations
 
-from plimsoll.check.model import Check
+from plimsoll.check.model import checks_in
+from plimsoll.pillars.serving import bounds, placement, queries, scaling, servers
 
-CHECKS: tuple[Check, ...] = ()
+CHECKS = checks_in(scaling, queries, bounds, servers, placement, pillar="serving")
