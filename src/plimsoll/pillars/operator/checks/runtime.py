@@ -120,7 +120,7 @@ def containers_keep_gpus(case: Case) -> Iterator[Finding]:
     for node, members in _saying(case, _NVML).items():
         yield case.finding(
             case.snapshot.get(kinds.NODE, node) or members[0][0],
-            f"{len(members)} pod{'' if len(members) == 1 else 's'} on {node} lost access to GPUs: NVML says Unknown Error",
+            f"{len(members)} pod{'' if len(members) == 1 else 's'} on {node} lost their GPUs: NVML says Unknown Error",
             "status.nodeInfo.containerRuntimeVersion",
             seen={f"Pod/{namespace(each)}/{name(each)} {where}": words for each, words, where in members[:5]},
             affects=[f"node/{node}", *(f"pod/{namespace(each)}/{name(each)}" for each, _, _ in members)],

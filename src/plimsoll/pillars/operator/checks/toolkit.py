@@ -126,7 +126,7 @@ def toolkit_sees_driver(case: Case) -> Iterator[Finding]:
         host = how in ("not-expected", "pre-installed", "opted-out")
         yield case.finding(
             state.pod,
-            f"The container toolkit on {title} waits for the driver" + (" of the host" if host else f", which is {how}"),
+            f"The container toolkit on {title} waits for the driver" + (" of the host" if host else f" ({how})"),
             state.trouble.path,
             seen={"driver": how},
             affects=[f"node/{title}"],

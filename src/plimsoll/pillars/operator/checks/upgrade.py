@@ -95,8 +95,8 @@ def drivers_up_to_date(case: Case) -> Iterator[Finding]:
         why = "autoUpgrade is off" if auto is False else "the upgrade does not reach them"
         yield case.finding(
             daemonset,
-            f"{len(nodes)} node{' runs' if len(nodes) == 1 else 's run'} an older driver than {name(daemonset)} asks for: "
-            f"{why}",
+            f"{len(nodes)} node{' runs' if len(nodes) == 1 else 's run'} an older driver than {name(daemonset)} "
+            f"asks for: {why}",
             "status.updatedNumberScheduled",
             "status.desiredNumberScheduled",
             seen={"nodes": _some(nodes), "autoUpgrade": auto, "changed": changed or "unknown"},
@@ -196,13 +196,17 @@ def _holders(case: Case, node: str, state: str) -> list[tuple[Obj, str]]:
     policy = cluster_policy(case.snapshot) or {}
     field = "podDeletion" if state == "pod-deletion-required" else "drain"
     may_delete = get(policy, "spec", "driver", "upgradePolicy", field, "deleteEmptyDir")
+    awaited = text(policy, "spec", "driver", "upgradePolicy", "waitForCompletion", "podSelector")
     found = []
     for pod in _gpu_pods_by_node(case.snapshot).get(node, []):
         budget = next((pdb for pdb in _tight(case.snapshot).get(namespace(pod), [])
                        if selects(get(pdb, "spec", "selector"), labels(pod))), None)  # fmt: skip
         local = any("emptyDir" in volume for volume in items(pod, "spec", "volumes"))
         if state == "wait-for-jobs-required":
-            found.append((pod, "it is still running"))
+            if awaited and all(
+                labels(pod).get(key) == value for key, _, value in (part.partition("=") for part in awaited.split(","))
+            ):
+                found.append((pod, f"it is still running, and {awaited} is waited for"))
         elif budget is not None:
             found.append((pod, f"PodDisruptionBudget {name(budget)} allows no disruption"))
         elif local and may_delete is False:
