@@ -44,10 +44,8 @@ class Duration(int):
         return cls(sum(int(number) * _DURATION_MS[unit] for number, unit in parts))
 
     def write(self) -> str:
-        unit, size = (
-            next(pair for pair in _DURATION_MS.items() if self % pair[1] == 0 and self) if self else ("s", 1000)
-        )
-        return f"{self // size}{unit}"
+        unit, size = next(pair for pair in _DURATION_MS.items() if self % pair[1] == 0)
+        return f"{self // size}{unit}" if self else "0s"
 
     __str__ = write
 
@@ -207,7 +205,7 @@ Name = Annotated[
         title="a name of at most 63 lower-case letters, digits and -, that begins and ends with a letter or digit",
     ),
 ]
-Text = Annotated[str, Meta(min_length=1, max_length=1000, title="a text of 1 to 1000 characters")]
+Text = Annotated[str, Meta(pattern=r"\S", max_length=1000, title="a text of 1 to 1000 characters, not only spaces")]
 Positive = Annotated[int, Meta(ge=1, le=1_000_000, title="a whole number ≥ 1")]
 Natural = Annotated[int, Meta(ge=0, le=1_000_000, title="a whole number ≥ 0")]
 Version = Annotated[

@@ -1,0 +1,28 @@
+"""What no single field shows: promises above capacity, layouts that do not fit, names nobody has."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from plimsoll.spec import rules_pools, rules_quota, rules_sections, rules_services, rules_teams
+from plimsoll.spec.model import Platform
+from plimsoll.spec.problems import PROBLEMS_MAX, Problem
+from plimsoll.spec.view import View
+
+RULES = (
+    *rules_pools.RULES,
+    *rules_teams.RULES,
+    *rules_quota.RULES,
+    *rules_services.RULES,
+    *rules_sections.RULES,
+)
+
+
+def crosscheck(platform: Platform, unread: frozenset[str] = frozenset()) -> list[Problem]:
+    """Every contradiction within a declaration, at most PROBLEMS_MAX.
+
+    unread: what was left out of `platform` because it cannot be read (see View). Paths are those of `platform`.
+    """
+    view = View(platform, unread)
+    found = (problem for rule in RULES for problem in rule(view))
+    return list(islice(found, PROBLEMS_MAX))
