@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
-from plimsoll.kube.nodes import gpu_nodes, selected, untolerated
+from plimsoll.kube.nodes import capacity, gpu_nodes, selected
 from plimsoll.kube.objects import get, items, labels, mapping, name, namespace, number, selects, text
 from plimsoll.kube.served import Served, served
 from plimsoll.kube.snapshot import Snapshot
@@ -60,16 +60,10 @@ def _rooms(snapshot: Snapshot, each: Served, resource: str) -> list[tuple[int, s
         if namespace(quota) == namespace(each.obj) and hard is not None:
             found.append((count(hard), f"ResourceQuota {name(quota)} allows"))
     if snapshot.whole(kinds.NODE) and not _grows(snapshot):
-        tolerations = items(each.template, "spec", "tolerations")
-        homes = [
-            node
-            for node in gpu_nodes(snapshot)
-            if selected(node, each.template) and not untolerated(node, tolerations, daemon=True)
-        ]
-        # capacity, not what is free: a node that is broken today is another check's matter
-        found.append(
-            (sum(count(mapping(node, "status", "capacity").get(resource)) for node in homes), "its nodes have")
-        )
+        homes = [node for node in gpu_nodes(snapshot) if selected(node, each.template)]
+        # what nodes have when well, taints and use aside: one that is broken today is another check's matter
+        if homes and all(any(capacity(node).values()) for node in homes):
+            found.append((sum(capacity(node).get(resource, 0) for node in homes), "its nodes have"))
     return found
 
 

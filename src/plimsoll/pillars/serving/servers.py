@@ -279,6 +279,6 @@ def no_development_endpoints(case: Case) -> Iterator[Finding]:
                 each.obj,
                 f"{title(each)} runs with VLLM_SERVER_DEV_MODE=1: anybody who reaches it can control it",
                 f"{at}.env[VLLM_SERVER_DEV_MODE].value",
-                remedy=edit(each, "remove VLLM_SERVER_DEV_MODE; if sleep mode needs it, open the port to its controller "
-                            "alone by NetworkPolicy"),
+                remedy=edit(each, "remove VLLM_SERVER_DEV_MODE; if sleep mode needs it, open the port\n"
+                            "to its controller alone by NetworkPolicy"),
             )  # fmt: skip
