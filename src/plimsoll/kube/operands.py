@@ -60,6 +60,7 @@ OPERANDS: tuple[Operand, ...] = (
 BY_NAME = {each.name: each for each in OPERANDS}
 _BY_LABEL = {(each.key, each.daemonset): each.name for each in OPERANDS}
 MONITORING = ("dcgm", "dcgm-exporter", "dcgm-dra", "dcgm-exporter-dra", "node-status-exporter")  # GPUs work without
+SUPPORTING = (*MONITORING, "gpu-feature-discovery", "mig-manager")  # GPUs are on offer without, until something changes
 FAILING = ("crash", "image", "unschedulable", "unready", "absent")  # of its own, not behind another operand
 _CANNOT_START = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError",
                  "ContainerCannotRun", "PostStartHookError", "PreCreateHookError")  # fmt: skip
@@ -84,6 +85,12 @@ class OperandState(NamedTuple):
         """Whether it fails of its own, rather than wait for an operand it needs."""
         stuck = self.trouble is not None and self.state == "waiting" and self.trouble.reason in _CANNOT_START
         return stuck or self.state in FAILING
+
+    @property
+    def says(self) -> str:
+        """What its container said last; "" if nothing. The kubelet's own notice of a back-off is not that."""
+        said = self.trouble.message if self.trouble else ""
+        return "" if said.startswith("back-off ") else said
 
     @property
     def expected(self) -> bool:

@@ -9,9 +9,11 @@ from plimsoll.kube import kinds
 from plimsoll.kube.nodes import PCI_LABELS, untolerated
 from plimsoll.kube.objects import Obj, condition, get, items, labels, name, namespace, pod_template, text
 from plimsoll.kube.operands import cluster_policy, operator_deployment
+from plimsoll.kube.pods import trouble
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.operator.checks import nfd
 from plimsoll.pillars.operator.checks.hints import NFD, adopted, dead, installed, machines, tell
+from plimsoll.pillars.operator.checks.plugins import is_plugin
 
 _WORKER = "kubectl get ds -A -l app.kubernetes.io/name=node-feature-discovery"
 
@@ -29,7 +31,8 @@ def undiscovered(snapshot: Snapshot) -> dict[str, str]:
         if nfd.seen(node):
             found[name(node)] = "unadopted"
         elif installed(snapshot) is None and not nfd.workers(snapshot):
-            found[name(node)] = "unadopted"  # nothing is there that could adopt it
+            if not any(is_plugin(pod_template(each)) for each in snapshot.list(kinds.DAEMON_SET)):
+                found[name(node)] = "unadopted"  # nothing is there that could adopt it
         elif not nfd.labelled(snapshot):
             found[name(node)] = "no-nfd"
         elif _shut_out(snapshot, node):
@@ -41,7 +44,7 @@ def undiscovered(snapshot: Snapshot) -> dict[str, str]:
 
 def _shut_out(snapshot: Snapshot, node: Obj) -> list[Obj]:
     """The taints that keep every NFD worker off a node that has none; [] if one runs there or may."""
-    if name(node) in nfd.worker_nodes(snapshot) or not snapshot.whole(kinds.POD):
+    if name(node) in nfd.worker_pods(snapshot) or not snapshot.whole(kinds.POD):
         return []
     found = [
         untolerated(node, items(pod_template(each), "spec", "tolerations"), daemon=True)
@@ -98,10 +101,13 @@ def gpus_seen(case: Case) -> Iterator[Finding]:
         if undiscovered(case.snapshot).get(title) != "unseen":
             continue
         other = sorted(key for key in labels(node) if key.startswith(f"{NFD}pci-") and key not in PCI_LABELS)
-        worker = "runs" if title in nfd.worker_nodes(case.snapshot) else "does not run"
+        pod = nfd.worker_pods(case.snapshot).get(title)
+        stuck = trouble(pod) if pod else None
+        worker = f"{stuck.state}: {stuck.reason}" if stuck else "runs" if pod else "has no pod"
         yield case.finding(
             node,
-            f"{title} has GPUs ({tell(node)}) but no label pci-10de.present",
+            f"{title} has GPUs ({tell(node)}) but no label pci-10de.present"
+            + ("" if worker == "runs" else f"; its NFD worker {worker}"),
             f"metadata.labels[{PCI_LABELS[0]}]",
             seen={"NFD worker on the node": worker, "other PCI labels": ", ".join(other) or "none",
                   "ClusterPolicy reason": text(condition(policy, "Ready"), "reason") or "none"},

@@ -46,7 +46,7 @@ def _judge(case: Case, node: str) -> DriverFault | None:
     if state is None or state.pod is None or state.trouble is None:
         return None
     found, pod = state.trouble, state.pod
-    said = found.message
+    said = state.says
     age = text(pod, "status", "startTime") or text(pod, "metadata", "creationTimestamp")
     if found.state == "crash":
         if found.container == _MANAGER:

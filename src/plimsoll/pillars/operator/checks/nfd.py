@@ -35,11 +35,9 @@ def masters(snapshot: Snapshot) -> tuple[Obj, ...]:
 
 
 @fact
-def worker_nodes(snapshot: Snapshot) -> frozenset[str]:
-    """Names of the nodes that have a worker pod."""
-    return frozenset(
-        node for node, pods in pods_by_node(snapshot).items() if any(role(pod) == "worker" for pod in pods)
-    )
+def worker_pods(snapshot: Snapshot) -> dict[str, Obj]:
+    """The worker pod of each node that has one."""
+    return {node: pod for node, pods in pods_by_node(snapshot).items() for pod in pods if role(pod) == "worker"}
 
 
 @fact

@@ -153,7 +153,8 @@ def operator_runs(case: Case) -> Iterator[Finding]:
     if get(operator, "spec", "replicas") == 0:
         says = "is scaled to 0"
     elif why is not None:
-        says = f"does not run: {why.reason or why.state}" + (f", {why.message[:120]}" if why.message else "")
+        tells = why.message and not why.message.startswith("back-off")
+        says = f"does not run: {why.reason or why.state}" + (f", {why.message[:120]}" if tells else "")
     else:
         says = f"has no pod: {failure[:160]}" if failure else "has no available pod"
     memory = get(operator, "spec", "template", "spec", "containers", 0, "resources", "limits", "memory")
@@ -246,7 +247,7 @@ def _driverless(case: Case, node: str) -> bool:
 
 
 @check("GPU017", Severity.ERROR, Layer.PLACEMENT, reads=(kinds.CLUSTER_POLICY, kinds.NODE),
-       whole=(kinds.NVIDIA_DRIVER, kinds.DAEMON_SET, kinds.POD),
+       whole=(kinds.DAEMON_SET, kinds.POD),
        remedy="kubectl get nvidiadrivers",
        source="gpu-operator driver.nvidiaDriverCRD (useNvidiaDriverCRD); facts GPU017")  # fmt: skip
 def drivers_declared(case: Case) -> Iterator[Finding]:
@@ -265,10 +266,12 @@ def drivers_declared(case: Case) -> Iterator[Finding]:
     bare = [node for node in gpu_nodes(case.snapshot)
             if _driverless(case, name(node)) and is_ready(node) is not False
             and not any(drives(driver, node) for driver in drivers)]  # fmt: skip
+    listed = case.snapshot.coverage(kinds.NVIDIA_DRIVER) is Coverage.WHOLE
     if bare and not drivers:
+        none = "there is none" if listed else "no DaemonSet of a driver exists"
         yield case.finding(
             policy,
-            f"ClusterPolicy {name(policy)} leaves drivers to NVIDIADrivers, and there is none: "
+            f"ClusterPolicy {name(policy)} leaves drivers to NVIDIADrivers, and {none}: "
             f"{len(bare)} GPU node{'' if len(bare) == 1 else 's'} without driver",
             "spec.driver.useNvidiaDriverCRD",
             seen={"nodes without driver": ", ".join(name(node) for node in bare[:10])},
@@ -278,6 +281,9 @@ def drivers_declared(case: Case) -> Iterator[Finding]:
         )
         return
     for node in bare:
+        if not listed:
+            yield case.unknown(node, f"{name(node)} has no driver; not every NVIDIADriver was read")
+            continue
         yield case.finding(
             node,
             f"No NVIDIADriver selects {name(node)}",

@@ -10,7 +10,16 @@ from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes, untolerated
 from plimsoll.kube.objects import Obj, containers, get, items, labels, name, namespace, number, pod_template, text
-from plimsoll.kube.operands import GATE, MONITORING, OPT_OUT, gate, operand_states, operator_namespace
+from plimsoll.kube.operands import (
+    GATE,
+    OPT_OUT,
+    SUPPORTING,
+    cluster_policy,
+    enabled,
+    gate,
+    operand_states,
+    operator_namespace,
+)
 from plimsoll.pillars.operator.checks import nfd
 from plimsoll.pillars.operator.checks.hints import machines
 from plimsoll.pillars.operator.checks.offer import shortfalls
@@ -49,15 +58,18 @@ def operand_pods_accepted(case: Case) -> Iterator[Finding]:
     broken but the numbers of the DaemonSet and its events.
     """
     for subject, nodes, wrongs in _groups(case, "refused"):
-        yield _refused(case, subject, nodes, wrongs[0].says, max(each.severity for each in wrongs))
+        severity = max(each.severity for each in wrongs)
+        yield _refused(case, subject, nodes, wrongs[0].says, severity, wrongs[0].operands)
     for worker in nfd.workers(case.snapshot):
         says = refusal(case.snapshot, worker)
-        bare = [name(node) for node in machines(case.snapshot) if name(node) not in nfd.worker_nodes(case.snapshot)]
+        bare = [name(node) for node in machines(case.snapshot) if name(node) not in nfd.worker_pods(case.snapshot)]
         if says and bare:
             yield _refused(case, worker, bare, says, Severity.ERROR)
 
 
-def _refused(case: Case, subject: Obj, nodes: list[str], says: str, severity: Severity) -> Finding:
+def _refused(
+    case: Case, subject: Obj, nodes: list[str], says: str, severity: Severity, operands: tuple[str, ...] = ()
+) -> Finding:
     here = namespace(subject)
     if "PodSecurity" in says or "Pod Security" in says:
         look = (
@@ -77,7 +89,7 @@ def _refused(case: Case, subject: Obj, nodes: list[str], says: str, severity: Se
         f"{missing} {'pod' if missing == 1 else 'pods'} of {name(subject)} cannot be created: {says[:200]}",
         "status.desiredNumberScheduled",
         "status.currentNumberScheduled",
-        seen={"message": says, "nodes": _some(nodes)},
+        seen={"message": says, "nodes": _some(nodes), "operands without pod": ", ".join(operands) or name(subject)},
         affects=[f"node/{node}" for node in nodes],
         remedy=look,
         severity=severity,
@@ -134,7 +146,7 @@ def _pull(operand: str, says: str) -> str:
     return "check repository, image and version in the chart's values"
 
 
-@check("GPU020", Severity.WARNING, Layer.PLACEMENT, reads=(kinds.NODE,),
+@check("GPU020", Severity.WARNING, Layer.PLACEMENT, reads=(kinds.NODE, kinds.CLUSTER_POLICY),
        remedy="kubectl label node <node> nvidia.com/gpu.deploy.operands-",
        source="gpu-operator state_manager.go; facts GPU020")  # fmt: skip
 def no_operand_opted_out(case: Case) -> Iterator[Finding]:
@@ -143,7 +155,9 @@ def no_operand_opted_out(case: Case) -> Iterator[Finding]:
     `nvidia.com/gpu.deploy.operands=false`, or `false` for one operand, keeps them away for
     good. That is right for a node whose GPUs are managed otherwise, and a forgotten note
     of some repair everywhere else. It is a warning where the node offers no GPU now.
+    Switching the device plugin off in the ClusterPolicy does the same to every node.
     """
+    yield from _plugin_off(case)
     for node in gpu_nodes(case.snapshot):
         title, have = name(node), labels(node)
         out = {f"{GATE}{op}" for op, each in operand_states(case.snapshot)[title].items() if each.state == "opted-out"}
@@ -151,7 +165,7 @@ def no_operand_opted_out(case: Case) -> Iterator[Finding]:
         if not keys:
             continue
         offers = title not in shortfalls(case.snapshot)
-        vital = any(key.removeprefix(GATE) not in MONITORING for key in keys)
+        vital = any(key.removeprefix(GATE) not in SUPPORTING for key in keys)
         yield case.finding(
             node,
             f"{', '.join(f'{key}={have[key]}' for key in keys)} keeps operands off {title}"
@@ -161,6 +175,30 @@ def no_operand_opted_out(case: Case) -> Iterator[Finding]:
             remedy="if that is not meant, let the operator set it anew:\n"
             f"kubectl label node {title} {' '.join(key + '-' for key in keys)}",
             severity=Severity.WARNING if vital and not offers else Severity.INFO,
+        )
+
+
+def _plugin_off(case: Case) -> Iterator[Finding]:
+    """The ClusterPolicy switches the device plugin off, and nodes it manages offer nothing."""
+    policy = cluster_policy(case.snapshot)
+    if policy is None or enabled(case.snapshot, "device-plugin") is not False:
+        return
+    bare = sorted(
+        node
+        for node, wrong in shortfalls(case.snapshot).items()
+        if wrong.kind in ("absent", "gone", "dead")
+        and wrong.severity is None
+        and node in operand_states(case.snapshot)
+        and labels(case.snapshot.get(kinds.NODE, node) or {}).get(gate("device-plugin")) == "true"
+    )
+    if bare:
+        yield case.finding(
+            policy,
+            f"ClusterPolicy {name(policy)} switches the device plugin off; {_some(bare)} offer no GPU",
+            "spec.devicePlugin.enabled",
+            affects=[f"node/{node}" for node in bare],
+            remedy="helm upgrade with devicePlugin.enabled=true\nor bring another device plugin, or the DRA driver",
+            severity=Severity.ERROR,
         )
 
 

@@ -9,7 +9,7 @@ from plimsoll.check.model import Severity
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes, is_ready, untolerated
 from plimsoll.kube.objects import Obj, items, labels, name, namespace, number, pod_template, text
-from plimsoll.kube.operands import MONITORING, OperandState, operand_states
+from plimsoll.kube.operands import SUPPORTING, OperandState, operand_states
 from plimsoll.kube.pods import events_of
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.operator.checks.hints import fresh
@@ -31,7 +31,7 @@ class Placement(NamedTuple):
     @property
     def severity(self) -> Severity:
         """An operand that runs only until its next restart, or that only observes, stops no GPU today."""
-        if not self.operands or all(each in MONITORING for each in self.operands):
+        if not self.operands or all(each in SUPPORTING for each in self.operands):
             return Severity.WARNING
         return Severity.ERROR
 

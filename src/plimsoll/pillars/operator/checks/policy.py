@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj, condition, labels, name, number, text
-from plimsoll.kube.operands import MONITORING, OperandState, cluster_policy, operand_daemonsets, operand_states
+from plimsoll.kube.operands import SUPPORTING, OperandState, cluster_policy, operand_daemonsets, operand_states
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.operator.checks.age import lasting
 from plimsoll.pillars.operator.checks.discovery import undiscovered
@@ -78,7 +78,8 @@ def cluster_policy_ready(case: Case) -> Iterator[Finding]:
     nodes = sorted({each.node for each in bad})
     shown = [f"{each.operand} on {each.node}: {each.state}" for each in failing or bad]
     began = condition(policy, "Error").get("lastTransitionTime")
-    if any(each.operand not in MONITORING for each in failing):
+    blind = not case.snapshot.whole(kinds.POD)
+    if blind or any(each.operand not in SUPPORTING for each in failing):
         severity = Severity.ERROR
     elif bad and not failing and not lasting(case, began):
         severity = Severity.INFO  # operands that start, or wait for one that does

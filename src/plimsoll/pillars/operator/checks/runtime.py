@@ -81,14 +81,15 @@ def runtime_classes_exist(case: Case) -> Iterator[Finding]:
     policy = cluster_policy(case.snapshot)
     stuck = [f"node/{node}" for node, wrong in placements(case.snapshot).items() if wrong.kind == "runtime-class"]
     for wanted, objects in sorted(users.items()):
-        first = objects[0]
+        first, waiting = objects[0], _owners(objects)
         yield case.finding(
             policy or first,
             f"RuntimeClass {wanted} does not exist; {text(first, 'kind')} {namespace(first)}/{name(first)}"
             + (f" and {len(objects) - 1} others name it" if len(objects) > 1 else " names it"),
             *(["spec.operator.runtimeClass"] if policy else []),
             seen={"RuntimeClasses": ", ".join(sorted(have)) or "none", "users": len(objects)},
-            affects=[*stuck, *_owners(objects)],
+            affects=[*stuck, *waiting],
+            severity=Severity.ERROR if stuck or waiting else Severity.WARNING,
             remedy="kubectl get runtimeclass\n"
             f"kubectl apply -f - <<< '{{apiVersion: node.k8s.io/v1, kind: RuntimeClass, metadata: {{name: {wanted}}}, "
             "handler: nvidia}'\nor take runtimeClassName out of the pods: with CDI or NRI they need none",

@@ -77,7 +77,7 @@ def runtime_configured(case: Case) -> Iterator[Finding]:
                 yield case.finding(
                     state.pod,
                     f"The container toolkit on {node} crashes ({found.reason}, {found.restarts} restarts)"
-                    + (f": {found.message[:160]}" if found.message else ""),
+                    + (f": {state.says[:160]}" if state.says else ""),
                     f"{found.path}.reason",
                     f"{found.path}.message",
                     affects=[f"node/{node}"],
