@@ -10,6 +10,6 @@ workloads    who asks for shared GPUs and how
 from __future__ import annotations
 
 from plimsoll.check.model import Check, checks_in
-from plimsoll.pillars.partition.checks import clients, layout, mig, sharing, tenants
+from plimsoll.pillars.partition.checks import clients, declaration, layout, mig, reach, sharing, tenants
 
-CHECKS: tuple[Check, ...] = checks_in(mig, layout, clients, sharing, tenants, pillar="partition")
+CHECKS: tuple[Check, ...] = checks_in(mig, layout, declaration, clients, sharing, reach, tenants, pillar="partition")

@@ -13,7 +13,9 @@ from typing import NamedTuple
 from plimsoll.check.model import Case
 from plimsoll.kube.nodes import allocatable, is_ready
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, namespace, text
+from plimsoll.kube.operands import enabled
 from plimsoll.kube.pods import Trouble, events_by_object, events_of, gpu_requests, pods_by_node, trouble
+from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.partition.nodes import MIG_MANAGER, PLUGIN, daemonset, label_set_at, minutes, operand
 from plimsoll.pillars.partition.words import HELD
 from plimsoll.units import moment
@@ -40,7 +42,7 @@ class Change(NamedTuple):
 def change_of(case: Case, node: Obj) -> Change | None:
     """The change a node is in the middle of or stuck in, or None where there is none."""
     have = labels(node)
-    paused = tuple(sorted(key for key, value in have.items() if key.startswith(DEPLOY) and value == PAUSED))
+    paused = tuple(sorted(key for key, value in have.items() if value == PAUSED and str(key).startswith(DEPLOY)))
     age = minutes(label_set_at(node, STATE), case.now)
     offers = sum(allocatable(node).values())
     match have.get(STATE):
@@ -80,21 +82,28 @@ def _just_begun(case: Case, node: Obj, age: int | None) -> bool:
     if age is not None:
         return age < SLOW
     plugin = operand(case.snapshot, PLUGIN, name(node))
-    told = moment(get(plugin, "metadata", "deletionTimestamp")) if plugin else _plugin_killed(case, node)
+    told = (
+        moment(get(plugin, "metadata", "deletionTimestamp"))
+        if plugin
+        else _plugin_killed(case.snapshot).get(name(node))
+    )
     since = minutes(told, case.now)
     return since is not None and since < SLOW
 
 
-def _plugin_killed(case: Case, node: Obj) -> datetime | None:
-    """When the kubelet last stopped a device-plugin pod of a node, from its events (kept for an hour)."""
-    times = [
-        moment(event.get("lastTimestamp") or event.get("eventTime"))
-        for (kind, _, pod), events in events_by_object(case.snapshot).items()
-        if kind == "Pod" and pod.startswith(daemonset(PLUGIN))
-        for event in events
-        if event.get("reason") == "Killing" and text(event, "source", "host") == name(node)
-    ]
-    return max((time for time in times if time), default=None)
+@fact
+def _plugin_killed(snapshot: Snapshot) -> dict[str, datetime]:
+    """When the kubelet last stopped a device-plugin pod, by node name, from its events (kept for an hour)."""
+    found: dict[str, datetime] = {}
+    for (kind, _, pod), events in events_by_object(snapshot).items():
+        if kind != "Pod" or not pod.startswith(daemonset(PLUGIN)):
+            continue
+        for event in events:
+            told = moment(event.get("lastTimestamp") or event.get("eventTime"))
+            if told and event.get("reason") == "Killing":
+                host = text(event, "source", "host")
+                found[host] = max(told, found.get(host, told))
+    return found
 
 
 def _since(node: Obj, age: int | None) -> str:
@@ -105,13 +114,15 @@ def _since(node: Obj, age: int | None) -> str:
 
 def _unattended(case: Case, node: Obj) -> Stage:
     have = labels(node)
-    wanted = have.get(WANTED)
+    wanted = text(have, WANTED)
     if not wanted or wanted == "all-disabled":  # nothing would be different had it been acted on
         return None
     if have.get("nvidia.com/mig.capable") == "false":
         return "unattended", "its GPUs cannot be partitioned (nvidia.com/mig.capable=false)"
     manager = operand(case.snapshot, MIG_MANAGER, name(node))
     if manager is None:
+        if enabled(case.snapshot, MIG_MANAGER) is False:
+            return "unattended", "ClusterPolicy switches the MIG manager off (migManager.enabled=false)"
         if have.get(f"{DEPLOY}mig-manager") == "true":
             return "unattended", "no MIG manager runs on the node"
         return "unattended", f"the node does not ask for a MIG manager (no label {DEPLOY}mig-manager=true)"

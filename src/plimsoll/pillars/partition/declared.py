@@ -71,7 +71,7 @@ def _found(node: Obj) -> dict[str, int] | None:
         return {single[1]: count(have.get("nvidia.com/gpu.count"))}
     found = {}
     for label, value in have.items():
-        if (match := _COUNT.match(label)) and (profile := profile_of_resource(match[1])) and count(value):
+        if (match := _COUNT.match(str(label))) and (profile := profile_of_resource(match[1])) and count(value):
             found[profile] = count(value)
     return found
 

@@ -99,17 +99,25 @@ def misfit(case: Case, node: Obj) -> Wrong | None:
         return None
     names, model = names_for(case.snapshot, node), sku(node)
     if names.offered and wanted not in names.offered:
-        near = tuple(each for each in names.offered if fits(names, each, model)) or names.offered
-        return Wrong(f"{names.place} has no config {wanted}", near)
+        return Wrong(f"{names.place} has no config {wanted}", _choices(case.snapshot, names, model) or names.offered)
     reason = _reason(names, wanted, model)
     if reason:
-        return Wrong(reason, tuple(each for each in names.offered if fits(names, each, model)))
+        return Wrong(reason, _choices(case.snapshot, names, model))
     return None
 
 
-def fits(names: Names, config: str, model: Sku | None) -> bool:
-    """Whether a config can be applied to a GPU model, as far as we know."""
-    return not _reason(names, config, model)
+@fact
+def _known_choices(_: Snapshot) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Filled by `_choices`: nodes of one kind share the answer, and it takes a solver run per config."""
+    return {}
+
+
+def _choices(snapshot: Snapshot, names: Names, model: Sku | None) -> tuple[str, ...]:
+    """The configs on offer that can be applied to a GPU model, as far as we know."""
+    known, key = _known_choices(snapshot), (names.place, model.name if model else "")
+    if key not in known:
+        known[key] = tuple(each for each in names.offered if not _reason(names, each, model))
+    return known[key]
 
 
 def _reason(names: Names, config: str, model: Sku | None) -> str:

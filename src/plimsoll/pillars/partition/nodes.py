@@ -14,6 +14,7 @@ from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.units import count, moment
 
 PLUGIN, MIG_MANAGER, MPS_DAEMON = "device-plugin", "mig-manager", "mps-control-daemon"
+SETTLE = 3  # minutes a device plugin and GFD need to act on what they found at their start
 _STANDALONE = {"nvidia-device-plugin-ctr": PLUGIN, "mps-control-daemon-ctr": MPS_DAEMON}
 
 

@@ -8,11 +8,10 @@ from plimsoll.check.model import Case
 from plimsoll.kube.nodes import allocatable, capacity
 from plimsoll.kube.objects import Obj, labels, name, text
 from plimsoll.kube.pods import ready
-from plimsoll.pillars.partition.nodes import PLUGIN, changed_at, daemonset, minutes, operand, plugin_started
+from plimsoll.pillars.partition.nodes import PLUGIN, SETTLE, changed_at, daemonset, minutes, operand, plugin_started
 from plimsoll.pillars.partition.pluginconfig import Config, Setup, Shared, config_map, configs, nodes_by_key, setup
 from plimsoll.units import count
 
-_SETTLE = 3  # minutes until plugin and GFD have acted on what they read at their start
 _NOTHING = Config("none", (), False, "", (), ())
 
 
@@ -24,6 +23,7 @@ class Gap(NamedTuple):
     offers: str
     started: str  # when the plugin's container started; "" if not told
     edited: bool  # the text changed after the plugin read it
+    short: bool  # GFD's labels already promise more than there is: pods that count on them find nothing
 
 
 def gaps(case: Case, *, edited: bool) -> dict[str, list[Gap]]:
@@ -48,7 +48,7 @@ def _gap(case: Case, source: Obj, config: Config, node: Obj) -> Gap | None:
         return None
     started = plugin_started(plugin)
     age = minutes(started, case.now)
-    if age is not None and age < _SETTLE:
+    if age is not None and age < SETTLE:
         return None
     told = _differs(config, node)
     if told is None:
@@ -56,7 +56,9 @@ def _gap(case: Case, source: Obj, config: Config, node: Obj) -> Gap | None:
     written = changed_at(source)
     newer = bool(written and started and written > started) or _revision(source) > _revision(plugin) > 0
     shared_now = labels(node).get("nvidia.com/gpu.sharing-strategy", "none") != "none"
-    return Gap(node, told[0], told[1], started.isoformat() if started else "", newer or shared_now)
+    return Gap(
+        node, told[0], told[1], started.isoformat() if started else "", newer or shared_now, _short(config, node)
+    )
 
 
 def _revision(obj: Obj) -> int:
@@ -88,6 +90,15 @@ def _agrees(node: Obj, each: Shared, base: int, got: int) -> bool:
     if not 0 < got < base * each.replicas:
         return False
     return got % each.replicas == 0 and _replicas(node, each.resource) in (0, each.replicas)
+
+
+def _short(config: Config, node: Obj) -> bool:
+    return any(
+        0
+        < capacity(node).get(f"{each.resource}.shared" if config.rename else each.resource, 0)
+        < _base(node, each.resource) * _replicas(node, each.resource)
+        for each in config.shared
+    )
 
 
 def _base(node: Obj, resource: str) -> int:

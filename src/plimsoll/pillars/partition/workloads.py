@@ -27,7 +27,7 @@ def gpu_templates(snapshot: Snapshot) -> Iterator[tuple[Obj, Obj, str]]:
     for kind in WORKLOADS:
         for obj in snapshot.list(kind):
             template = pod_template(obj)
-            if not (owner(obj).get("kind") in kinds.BY_NAME and kind is kinds.JOB) and gpu_requests(template):
+            if not (kind is kinds.JOB and text(owner(obj), "kind") in kinds.BY_NAME) and gpu_requests(template):
                 yield obj, template, "spec.jobTemplate.spec.template." if kind is kinds.CRON_JOB else "spec.template."
     for pod in snapshot.list(kinds.POD):
         if not owner(pod) and gpu_requests(pod):

@@ -1,4 +1,4 @@
-"""GPU080-085: does the layout a node asks for exist, fit, arrive, and agree with platform.yaml?"""
+"""GPU080-083: does the layout a node asks for exist, fit, suit the strategy, and arrive?"""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from plimsoll.kube.nodes import capacity, gpu_nodes
 from plimsoll.kube.objects import Obj, labels, mapping, name, text
 from plimsoll.kube.operands import cluster_policy
 from plimsoll.kube.pods import trouble
-from plimsoll.pillars.partition.change import PATHS, STATE, WANTED, change_of, holders, some
-from plimsoll.pillars.partition.declared import drifts
+from plimsoll.pillars.partition.change import PATHS, STATE, WANTED, change_of, some
 from plimsoll.pillars.partition.layouts import Wish, misfit, missing_config_map, names_for, wish
-from plimsoll.pillars.partition.nodes import PLUGIN, daemonset, home, minutes, operand, plugin_started
+from plimsoll.pillars.partition.nodes import PLUGIN, SETTLE, daemonset, home, minutes, operand, plugin_started
 from plimsoll.pillars.partition.words import MIXED_DEVICES
 from plimsoll.units import count
 
-_SETTLE = 3  # minutes a device plugin needs to register what it found at its start
 _STRATEGY, _PRODUCT = "nvidia.com/mig.strategy", "nvidia.com/gpu.product"
 
 
@@ -139,7 +137,7 @@ def layout_is_offered(case: Case) -> Iterator[Finding]:
         if labels(node).get(STATE) != "success" or not mapping(node, "status", "capacity"):
             continue
         age = minutes(plugin_started(plugin), case.now) if plugin else None
-        if age is not None and age < _SETTLE:
+        if age is not None and age < SETTLE:
             continue
         gap = _gap(case, node)
         if gap:
@@ -229,51 +227,4 @@ def no_whole_gpus_beside_slices(case: Case) -> Iterator[Finding]:
                 remedy=f"# on {name(node)}: systemctl restart kubelet\n"
                 f"kubectl patch node {name(node)} --subresource=status --type=json "
                 '-p \'[{"op":"remove","path":"/status/capacity/nvidia.com~1gpu"}]\'',
-            )
-
-
-@check(
-    "GPU084", Severity.WARNING, Layer.RISK, reads=(kinds.NODE,), needs_platform=True,
-    remedy="Set the node's nvidia.com/mig.config to the declared layout again.",
-    source="platform.yaml pools[].partition.mig against GFD labels nvidia.com/mig-*.count",
-)  # fmt: skip
-def layout_is_as_declared(case: Case) -> Iterator[Finding]:
-    """Every node has the MIG layout that platform.yaml declares for its pool.
-
-    A label changed by hand or instances made with nvidia-smi leave a node that works but offers
-    other sizes than quota, services and cost are computed with.
-    """
-    for drift in drifts(case):
-        yield case.finding(
-            drift.node,
-            f"{name(drift.node)} of pool {drift.pool} has {drift.has}, and platform.yaml declares {drift.wants}",
-            *PATHS,
-            seen={"declared": drift.wants, "found": drift.has},
-            remedy=f"kubectl get node {name(drift.node)} --show-labels | tr , '\\n' | grep mig\n"
-            f"kubectl label node {name(drift.node)} {WANTED}={drift.config} --overwrite   # empties its GPUs first",
-        )
-
-
-@check(
-    "GPU085", Severity.WARNING, Layer.RISK, reads=(kinds.NODE,), whole=(kinds.POD,), needs_platform=True,
-    remedy="Drain the node before its layout is changed.",
-    source="mig-parted pkg/mig/reconfigure (user pods are not evicted, the change fails or ends them)",
-)  # fmt: skip
-def nothing_runs_where_layout_will_change(case: Case) -> Iterator[Finding]:
-    """No pod holds GPUs on a node whose MIG layout is about to change.
-
-    The MIG manager does not evict the pods of users. While one of them holds a GPU the change
-    fails, or the reset ends the pod without warning. Which pods those are is known beforehand.
-    """
-    for drift in drifts(case):
-        found = holders(case, drift.node)
-        if found:
-            yield case.finding(
-                drift.node,
-                f"{len(found)} pods hold GPUs on {name(drift.node)}, whose MIG layout is to become {drift.wants}",
-                *PATHS,
-                seen={"pods": some(found, 10)},
-                remedy=f"kubectl cordon {name(drift.node)}\n"
-                f"kubectl get pods -A --field-selector spec.nodeName={name(drift.node)}\n"
-                f"kubectl drain {name(drift.node)} --ignore-daemonsets   # ends: {some(found)}",
             )
