@@ -154,3 +154,8 @@ def some(names: list[str], most: int = 5) -> str:
     """Names for a sentence: the first few and how many more."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def many(number: int, noun: str) -> str:
+    """A number with its noun, singular or plural."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

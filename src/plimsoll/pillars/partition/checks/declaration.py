@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import name
-from plimsoll.pillars.partition.change import PATHS, WANTED, holders, some
+from plimsoll.pillars.partition.change import PATHS, WANTED, holders, many, some
 from plimsoll.pillars.partition.declared import drifts
 
 
@@ -49,7 +49,7 @@ def nothing_runs_where_layout_will_change(case: Case) -> Iterator[Finding]:
         if found:
             yield case.finding(
                 drift.node,
-                f"{len(found)} pods hold GPUs on {name(drift.node)}, whose MIG layout is to become {drift.wants}",
+                f"{many(len(found), 'pod')} with GPUs on {name(drift.node)}, whose MIG layout is to become {drift.wants}",
                 *PATHS,
                 seen={"pods": some(found, 10)},
                 remedy=f"kubectl cordon {name(drift.node)}\n"

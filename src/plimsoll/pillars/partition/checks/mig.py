@@ -11,7 +11,7 @@ from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes, is_ready
 from plimsoll.kube.objects import Obj, name
-from plimsoll.pillars.partition.change import PATHS, REBOOT, SLOW, STATE, WANTED, Change, change_of, holders, some
+from plimsoll.pillars.partition.change import PATHS, REBOOT, SLOW, STATE, WANTED, Change, change_of, holders, many, some
 from plimsoll.pillars.partition.layouts import misfit
 from plimsoll.pillars.partition.nodes import MIG_MANAGER, daemonset, home, operand
 
@@ -133,7 +133,7 @@ def layout_change_is_not_wedged(case: Case) -> Iterator[Finding]:
     """
     for node, change in _in(case, "wedged"):
         free = [f"kubectl label node {name(node)} {key}=true --overwrite" for key in change.paused]
-        paused = f"; {len(change.paused)} operands are paused" if change.paused else ""
+        paused = f" ({many(len(change.paused), 'operand')} paused)" if change.paused else ""
         yield case.finding(
             node,
             f"MIG change to {change.wanted or '(unnamed)'} is stuck on {name(node)}: {change.why}{paused}",

@@ -14,7 +14,7 @@ from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, get, labels, name, text
 from plimsoll.kube.pods import ready, trouble
-from plimsoll.pillars.partition.change import some
+from plimsoll.pillars.partition.change import many, some
 from plimsoll.pillars.partition.nodes import (
     MPS_DAEMON,
     PLUGIN,
@@ -92,7 +92,7 @@ def chosen_config_exists(case: Case) -> Iterator[Finding]:
         yield case.finding(
             found.owner,
             f"The default device-plugin configuration {found.default} is no key of ConfigMap {shown(offered)}: "
-            f"{len(unlabelled)} nodes without label get it",
+            f"{many(len(unlabelled), 'node')} without label would get it",
             found.path,
             *(["spec.devicePlugin.config.default"] if found.path.startswith("spec.devicePlugin") else []),
             seen={"keys of the ConfigMap": have, "nodes": some([name(node) for node in unlabelled])},
@@ -158,7 +158,7 @@ def config_is_valid(case: Case) -> Iterator[Finding]:
         if not errors:
             continue
         severity, layer, affects = _weight(_stopped(case, users))
-        use = f"; {len(users)} nodes use it" if users else "; no node uses it yet"
+        use = f"; used by {many(len(users), 'node')}" if users else "; no node uses it yet"
         yield case.finding(
             offered,
             f"Key {key} of ConfigMap {shown(offered)} is no valid device-plugin configuration: {errors[0]}{use}",

@@ -10,7 +10,7 @@ from plimsoll.kube import kinds
 from plimsoll.kube.nodes import capacity, gpu_nodes
 from plimsoll.kube.objects import Obj, items, labels, mapping, name, namespace, text
 from plimsoll.kube.pods import gpu_requests, gpus_held, pods_by_node, ready
-from plimsoll.pillars.partition.change import some
+from plimsoll.pillars.partition.change import many, some
 from plimsoll.pillars.partition.nodes import PLUGIN, home, serves
 from plimsoll.pillars.partition.sharestate import shared_resources
 from plimsoll.pillars.partition.workloads import WORKLOADS, gpu_templates, last_words, memory_share, responsible
@@ -100,7 +100,7 @@ def sharers_fit_in_memory(case: Case) -> Iterator[Finding]:
         if full or (gpus and len(taken) > 1 and sum(taken.values()) > gpus):
             yield case.finding(
                 node,
-                f"{len(sharers)} pods time-slice the GPUs of {name(node)}: {what}",
+                f"{many(len(sharers), 'pod')} on the time-sliced GPUs of {name(node)}: {what}",
                 "metadata.labels[nvidia.com/gpu.replicas]",
                 "metadata.labels[nvidia.com/gpu.memory]",
                 seen={"memory shares": taken, "pods": some([f"{namespace(pod)}/{name(pod)}" for pod in sharers])},
