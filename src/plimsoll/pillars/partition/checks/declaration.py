@@ -49,7 +49,8 @@ def nothing_runs_where_layout_will_change(case: Case) -> Iterator[Finding]:
         if found:
             yield case.finding(
                 drift.node,
-                f"{many(len(found), 'pod')} with GPUs on {name(drift.node)}, whose MIG layout is to become {drift.wants}",
+                f"{many(len(found), 'pod')} with GPUs on {name(drift.node)}, whose MIG layout is to become "
+                f"{drift.wants}",
                 *PATHS,
                 seen={"pods": some(found, 10)},
                 remedy=f"kubectl cordon {name(drift.node)}\n"
