@@ -32,40 +32,49 @@ class Ref(msgspec.Struct, frozen=True, order=True):
         return f"{self.kind}/{self.namespace}/{self.name}" if self.namespace else f"{self.kind}/{self.name}"
 
 
-def get(obj: object, *path: str | int) -> Any:
+# These four walk millions of steps in a review of 100,000 pods, so each has the loop itself; the exact type
+# test is twice as fast as isinstance and right: readers make plain dicts and lists.
+
+
+def get(obj: Any, *path: str | int) -> Any:
     """The value at a path of keys and indices, or None."""
     for step in path:
-        if isinstance(obj, dict):
-            obj = obj.get(step)
-        elif isinstance(obj, list) and isinstance(step, int) and -len(obj) <= step < len(obj):
-            obj = obj[step]
-        else:
-            return None
+        obj = obj.get(step) if type(obj) is dict else _entry(obj, step)
     return obj
 
 
-def mapping(obj: object, *path: str | int) -> dict[str, Any]:
+def mapping(obj: Any, *path: str | int) -> dict[str, Any]:
     """The map at a path; empty if absent. Do not change it."""
-    value = get(obj, *path)
-    return value if isinstance(value, dict) else _NOTHING
+    for step in path:
+        obj = obj.get(step) if type(obj) is dict else _entry(obj, step)
+    return obj if type(obj) is dict else _NOTHING
 
 
-def items(obj: object, *path: str | int) -> list[dict[str, Any]]:
+def items(obj: Any, *path: str | int) -> list[dict[str, Any]]:
     """The maps in the list at a path, skipping what is not a map."""
-    value = get(obj, *path)
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    for step in path:
+        obj = obj.get(step) if type(obj) is dict else _entry(obj, step)
+    return [item for item in obj if type(item) is dict] if type(obj) is list else []
 
 
-def text(obj: object, *path: str | int) -> str:
+def text(obj: Any, *path: str | int) -> str:
     """The string at a path; "" if absent."""
-    value = get(obj, *path)
-    return value if isinstance(value, str) else ""
+    for step in path:
+        obj = obj.get(step) if type(obj) is dict else _entry(obj, step)
+    return obj if type(obj) is str else ""
 
 
-def number(obj: object, *path: str | int) -> int:
+def number(obj: Any, *path: str | int) -> int:
     """The whole number at a path; 0 if absent."""
     value = get(obj, *path)
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _entry(obj: Any, step: str | int) -> Any:
+    """An entry of a list by index; None for what is no list or has no such entry."""
+    if type(obj) is list and type(step) is int and -len(obj) <= step < len(obj):
+        return obj[step]
+    return None
 
 
 def name(obj: Obj) -> str:
