@@ -22,6 +22,9 @@ from plimsoll.pillars.spot.facts import (
     templates,
 )
 
+# Taints that do not keep services off spot: of a node's life cycle, or for every GPU node.
+_OTHER_TAINTS = ("node.kubernetes.io/", "nvidia.com/", "karpenter.sh/disrupted", "karpenter.sh/unregistered")
+
 # Programs whose loss stops more than themselves, by a part of their name.
 _VITAL = ("kueue-controller", "keda-operator", "keda-metrics", "gpu-operator", "karpenter", "cluster-autoscaler",
           "prometheus", "coredns", "cert-manager", "cilium-operator", "plimsoll")  # fmt: skip
@@ -71,9 +74,7 @@ def spot_nodes_are_tainted(case: Case) -> Iterator[Finding]:
     pools: dict[tuple[str, str], list[Obj]] = defaultdict(list)
     for node in spot_nodes(snapshot).values():
         taints = [t for t in items(node, "spec", "taints") if t.get("effect") in ("NoSchedule", "NoExecute")]
-        lasting = [
-            t for t in taints if not text(t, "key").startswith(("node.kubernetes.io/", "nvidia.com/", "karpenter.sh/"))
-        ]
+        lasting = [t for t in taints if not text(t, "key").startswith(_OTHER_TAINTS)]
         if has_gpu(node) and not lasting:
             pools[pool_of(node)].append(node)
     serving = {owner_of(each) for each in services(snapshot)}
