@@ -90,7 +90,7 @@ class OperandState(NamedTuple):
     def says(self) -> str:
         """What its container said last; "" if nothing. The kubelet's own notice of a back-off is not that."""
         said = self.trouble.message if self.trouble else ""
-        return "" if said.startswith("back-off ") else said
+        return "" if said.startswith("back-off") else said
 
     @property
     def expected(self) -> bool:

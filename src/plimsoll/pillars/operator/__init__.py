@@ -5,6 +5,7 @@ from __future__ import annotations
 from plimsoll.check.model import Check, checks_in
 from plimsoll.pillars.operator.checks import (
     capacity,
+    creation,
     cuda,
     discovery,
     dra,
@@ -33,6 +34,7 @@ CHECKS: tuple[Check, ...] = checks_in(
     policy,
     discovery,
     features,
+    creation,
     placement,
     driver,
     upgrade,

@@ -15,7 +15,7 @@ from plimsoll.kube.operands import OperandState, cluster_policy, operand_states
 from plimsoll.kube.pods import events_of
 from plimsoll.kube.snapshot import Snapshot
 from plimsoll.pillars.operator.checks.age import lasting
-from plimsoll.pillars.operator.checks.offer import shortfalls
+from plimsoll.pillars.operator.checks.hints import robbed
 
 _SOURCE = "gpu-operator driver container and k8s-driver-manager; facts "
 _MANAGER = "k8s-driver-manager"
@@ -56,16 +56,15 @@ def _judge(case: Case, node: str) -> DriverFault | None:
         kernel = found.container == _DRIVER and _KERNEL.search(said) and not _HEADERS.search(said)
         return DriverFault("GPU031" if kernel else "GPU030", state, said, Severity.ERROR)
     if found.state == "init":
-        slow = found.container == _MANAGER and lasting(case, age, _MANAGER_PATIENCE)
+        slow = found.container == _MANAGER and (lasting(case, age, _MANAGER_PATIENCE) or robbed(case.snapshot, node))
         return DriverFault("GPU032", state, "it still waits for GPU pods to leave", Severity.ERROR) if slow else None
     if found.state == "waiting":
         says = said or _warning(case.snapshot, pod)
-        stuck = found.reason in _STUCK or (bool(says) and lasting(case, age))
+        stuck = found.reason in _STUCK or (bool(says) and (lasting(case, age) or robbed(case.snapshot, node)))
         return DriverFault("GPU030", state, says, Severity.ERROR) if stuck else None
     if found.state == "unready":
-        wanted = node in shortfalls(case.snapshot) and shortfalls(case.snapshot)[node].severity is None
-        late = lasting(case, age, _startup(pod))
-        return DriverFault("GPU033", state, said, Severity.ERROR if late or wanted else Severity.INFO)
+        late = lasting(case, age, _startup(pod)) or robbed(case.snapshot, node)
+        return DriverFault("GPU033", state, said, Severity.ERROR if late else Severity.INFO)
     return None
 
 

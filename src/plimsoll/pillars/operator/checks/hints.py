@@ -10,7 +10,7 @@ from plimsoll.kube.nodes import allocatable, has_gpu, is_ready
 from plimsoll.kube.objects import Obj, condition, get, labels, mapping, name, text
 from plimsoll.kube.operands import GATE, OPT_OUT, cluster_policy, operator_deployment
 from plimsoll.kube.snapshot import Snapshot, fact
-from plimsoll.pillars.operator.checks.offer import dra_nodes
+from plimsoll.pillars.operator.checks.offer import dra_nodes, shortfalls
 from plimsoll.units import moment
 
 YOUNG = timedelta(minutes=10)  # discovery, driver, toolkit and plugin need minutes on a fresh node
@@ -50,6 +50,12 @@ def fresh(node: Obj, now: datetime | None) -> bool:
     )
     began = max((each for each in times if each), default=None)
     return now is not None and began is not None and timedelta() <= now - began < YOUNG
+
+
+def robbed(snapshot: Snapshot, node: str) -> bool:
+    """Whether a node offers no GPU and nothing excuses it: then even a young trouble is worth its name."""
+    wrong = shortfalls(snapshot).get(node)
+    return wrong is not None and wrong.severity is None and wrong.kind in ("absent", "gone", "dead")
 
 
 def works(snapshot: Snapshot, node: Obj) -> bool:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from plimsoll.check.model import Severity
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes, is_ready, untolerated
-from plimsoll.kube.objects import Obj, items, labels, name, namespace, number, pod_template, text
-from plimsoll.kube.operands import SUPPORTING, OperandState, operand_states
+from plimsoll.kube.objects import Obj, get, items, labels, name, namespace, number, pod_template, text
+from plimsoll.kube.operands import SUPPORTING, OperandState, cluster_policy, operand_daemonsets, operand_states
 from plimsoll.kube.pods import events_of
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.operator.checks.hints import fresh
@@ -62,13 +62,28 @@ def _trouble(snapshot: Snapshot, node: Obj, state: OperandState) -> Placement | 
         return Placement("image", state, mine, says=state.trouble.message if state.trouble else "")
     if state.state == "unschedulable":
         return Placement("unschedulable", state, mine, says=state.trouble.message if state.trouble else "")
-    if state.state != "absent" or state.daemonset is None:
+    if state.state != "absent":
         return None
+    if state.daemonset is None:
+        return _unselected(snapshot, node, state)
     if says := refusal(snapshot, state.daemonset):
         return Placement("runtime-class" if "RuntimeClass" in says else "refused", state, mine, says=says)
     if fresh(node, snapshot.taken_at) or is_ready(node) is False:
         return None
     return Placement("missing", state, mine)
+
+
+def _unselected(snapshot: Snapshot, node: Obj, state: OperandState) -> Placement | None:
+    """An operand whose DaemonSets pass a node by: drivers made for other kernels or systems than the node's.
+
+    Where drivers are declared as NVIDIADrivers, which of them selects the node is another check's.
+    """
+    if state.operand not in operand_daemonsets(snapshot) or fresh(node, snapshot.taken_at):
+        return None
+    policy = cluster_policy(snapshot)
+    if state.operand == "driver" and policy and get(policy, "spec", "driver", "useNvidiaDriverCRD") is True:
+        return None
+    return Placement("missing", state, (state.operand,), says="none of its DaemonSets selects the node")
 
 
 def _taints(snapshot: Snapshot, node: Obj, state: OperandState) -> tuple[Obj, ...]:

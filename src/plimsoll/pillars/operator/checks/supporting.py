@@ -47,7 +47,7 @@ def supporting_operands_run(case: Case) -> Iterator[Finding]:
             lost = _WITHOUT.get(operand.name, "nobody measures its GPUs" if operand.name in MONITORING else "")
             yield case.finding(
                 state.pod,
-                f"{operand.name} on {node} does not run ({found.reason}, {found.restarts} restarts)"
+                f"{operand.name} on {node} does not run ({found.reason or found.state}, {found.restarts} restarts)"
                 + (f": {state.says[:160]}" if state.says else f": {lost}" if lost else ""),
                 found.path,
                 seen={"state": found.state, "container": found.container, "without it": lost or "unknown"},

@@ -13,6 +13,7 @@ from plimsoll.kube.pods import events_by_object, finished, ready
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.operator.checks.age import lasting
 from plimsoll.pillars.operator.checks.driver import driver_broken
+from plimsoll.pillars.operator.checks.hints import robbed
 
 _SOURCE = "nvidia-container-toolkit; gpu-operator troubleshooting; facts "
 _NO_RUNTIME = "no runtime for"
@@ -87,7 +88,8 @@ def runtime_configured(case: Case) -> Iterator[Finding]:
             continue  # until the toolkit is ready nobody can expect its runtime
         if node in _without_runtime(case.snapshot):
             pod, said = _without_runtime(case.snapshot)[node]
-            if lasting(case, text(pod, "metadata", "creationTimestamp")) and not driver_broken(case, node):
+            due = lasting(case, text(pod, "metadata", "creationTimestamp")) or robbed(case.snapshot, node)
+            if due and not driver_broken(case, node):
                 yield case.finding(
                     case.snapshot.get(kinds.NODE, node) or pod,
                     f"The container runtime of {node} has no runtime nvidia: {namespace(pod)}/{name(pod)} cannot start",
@@ -120,7 +122,8 @@ def toolkit_sees_driver(case: Case) -> Iterator[Finding]:
         ):
             continue
         driver = operand_states(case.snapshot)[title].get("driver")
-        if not driver_broken(case, title) and not lasting(case, text(state.pod, "metadata", "creationTimestamp")):
+        due = lasting(case, text(state.pod, "metadata", "creationTimestamp")) or robbed(case.snapshot, title)
+        if not due and not driver_broken(case, title):
             continue
         how = driver.state if driver else "not-expected"
         host = how in ("not-expected", "pre-installed", "opted-out")
