@@ -8,11 +8,12 @@ from plimsoll.gpus.catalogue import from_instance_type, from_product
 from plimsoll.gpus.model import Sku
 from plimsoll.kube import kinds
 from plimsoll.kube.declare.sharing import PRODUCT, slices
-from plimsoll.kube.declare.words import Say, listed, valid
+from plimsoll.kube.declare.words import Notes, Say, valid
 from plimsoll.kube.nodes import capacity, has_gpu, is_spot
 from plimsoll.kube.objects import Obj, labels, name, text
 from plimsoll.kube.snapshot import Snapshot
-from plimsoll.spec.pools import POOL_LABEL, Capacity, LabelKey, LabelValue
+from plimsoll.spec.pools import POOL_LABEL, Capacity
+from plimsoll.spec.values import LabelKey, LabelValue
 from plimsoll.units import count
 
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"
@@ -55,19 +56,21 @@ def machines(snapshot: Snapshot, say: Say) -> list[Machine]:
             found.append(_machine(node, *known))
         elif has_gpu(node):
             unknown.append(node)
-    lost: dict[str, list[str]] = {}
+    notes = Notes()
+    joined: list[Machine] = []
     for node in unknown:
         place = _place(node)
         alike = {(each.sku.name, each.gpus): each for each in found if place and each.place == place}
         if len(alike) == 1:
             one = next(iter(alike.values()))
-            found.append(_machine(node, one.sku, one.gpus))
-            say(f"node {name(node)} does not show its GPUs; taken for one of {place[1] if place else ''} by its labels")
+            joined.append(_machine(node, one.sku, one.gpus))
+            notes.note(
+                f"its GPUs do not show; taken for those of others labelled {'='.join(one.place or ())}", name(node)
+            )
         else:
-            lost.setdefault(_why(node), []).append(name(node))
-    for why, names in lost.items():
-        say(f"left out {'node' if len(names) == 1 else 'nodes'} {listed(names)}: {why}")
-    return sorted(found, key=lambda each: name(each.node))
+            notes.note(f"left out, for {_why(node)}", name(node))
+    notes.tell(say)
+    return sorted([*found, *joined], key=lambda each: name(each.node))
 
 
 def _machine(node: Obj, sku: Sku, gpus: int) -> Machine:

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from plimsoll.gpus.catalogue import from_instance_type
 from plimsoll.kube import kinds
 from plimsoll.kube.declare.machines import INSTANCE_TYPE, Machine, machines, usable
 from plimsoll.kube.declare.sharing import GKE_SLICE, PRODUCT, partition_of
-from plimsoll.kube.declare.words import Say, as_name, listed, unique, usual, valid
+from plimsoll.kube.declare.words import Notes, Say, as_name, listed, unique, usual, valid
 from plimsoll.kube.nodes import SPOT_LABELS
 from plimsoll.kube.objects import items, labels, mapping, name, selects, text
 from plimsoll.kube.snapshot import Snapshot
@@ -23,6 +24,8 @@ _TELLING = (
     GKE_SLICE, "nvidia.com/mig.config", "nvidia.com/device-plugin.config", "nvidia.com/gpu.sharing-strategy",
     "nvidia.com/gpu.replicas",
 )  # fmt: skip
+POOLS_MAX = 500  # of the pools a declaration may have
+HOSTNAME = "kubernetes.io/hostname"
 # Taints that come and go with the state of a node, and so are none of a pool's.
 _PASSING = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/", "karpenter.sh/", "ToBeDeleted",
             "DeletionCandidate", "cloud.google.com/impending", "remediator.kubernetes.azure.com/")  # fmt: skip
@@ -49,7 +52,11 @@ class Found(NamedTuple):
 def find_pools(snapshot: Snapshot, say: Say) -> Found:
     """Every pool of GPU nodes; none where no node's GPUs are known."""
     groups = sorted(_groups(snapshot, say), key=lambda each: (-each.first.gpus * len(each.machines), _label(each)))
-    pools, of_node = [], {}
+    if len(groups) > POOLS_MAX:
+        say(f"there are {len(groups)} kinds of GPU nodes; declared the {POOLS_MAX} largest")
+        del groups[POOLS_MAX:]
+    pools: list[Pool] = []
+    of_node: dict[str, Pool] = {}
     for group, title in zip(groups, _names(groups), strict=True):
         pool = _pool(snapshot, group, title, say)
         pools.append(pool)
@@ -61,9 +68,10 @@ def _groups(snapshot: Snapshot, say: Say) -> list[Group]:
     alike: dict[tuple[object, ...], list[Machine]] = defaultdict(list)
     for each in machines(snapshot, say):
         alike[each.place, each.sku.name, each.gpus, each.capacity, each.instance_type].append(each)
-    groups = []
+    groups: list[Group] = []
+    notes = Notes()
     for members in alike.values():
-        shared = [partition_of(snapshot, each.node, each.sku, each.gpus, say) for each in members]
+        shared = [partition_of(snapshot, each.node, each.sku, each.gpus, notes.note) for each in members]
         keys = [msgspec.json.encode(each) if each is not None else b"" for each in shared]
         most = usual(key for key in keys if key) or b""
         if not most:
@@ -74,6 +82,7 @@ def _groups(snapshot: Snapshot, say: Say) -> list[Group]:
             known = shared[keys.index(most)] if partition is None else partition
             split.setdefault(key or most, Group([], known or Partition())).machines.append(each)
         groups += split.values()
+    notes.tell(say)
     return groups
 
 
@@ -97,17 +106,16 @@ def _names(groups: Sequence[Group]) -> list[str]:
         together[_label(group)].append(group)
     found, taken = [], set[str]()
     for group in groups:
-        alike = together[_label(group)]
-        traits = [_label(group)]
-        for trait in (
-            lambda each: as_name(each.first.sku.name, ""),
-            lambda each: "" if each.first.capacity == "on-demand" else each.first.capacity,
-            lambda each: _kind(each.partition),
-        ):
-            if len({trait(each) for each in alike}) > 1:
-                traits.append(trait(group))
-        found.append(unique(as_name("-".join(filter(None, traits)), "gpu"), taken))
+        others = [_traits(each) for each in together[_label(group)]]
+        differ = [trait for at, trait in enumerate(_traits(group)) if len({other[at] for other in others}) > 1]
+        found.append(unique(as_name("-".join(filter(None, [_label(group), *differ])), "gpu"), taken))
     return found
+
+
+def _traits(group: Group) -> tuple[str, ...]:
+    one = group.first
+    how = "" if one.capacity == "on-demand" else one.capacity
+    return as_name(one.sku.name, ""), str(one.gpus), how, as_name(one.instance_type, ""), _kind(group.partition)
 
 
 def _pool(snapshot: Snapshot, group: Group, title: str, say: Say) -> Pool:
@@ -123,11 +131,21 @@ def _pool(snapshot: Snapshot, group: Group, title: str, say: Say) -> Pool:
         nodes=Nodes(min=len(group.machines), max=len(group.machines)),
         capacity=group.first.capacity,
         node_selector={} if selector == {POOL_LABEL: title} else selector,
-        instance_type=group.first.instance_type if group.first.instance_type.isprintable() else "",
+        instance_type=_instance_type(group, title, say),
         partition=group.partition,
         topology=_topology(snapshot, group),
         taints=_taints(group),
     )
+
+
+def _instance_type(group: Group, title: str, say: Say) -> str:
+    one = group.first
+    typed = from_instance_type(one.instance_type)
+    if typed and typed != (one.sku, one.gpus):
+        say(f"pool {title}: instance type {one.instance_type} should have {typed[1]} × {typed[0].name} a node, "
+            f"and its nodes show {one.gpus} × {one.sku.name}; declared what they show, without the type")  # fmt: skip
+        return ""
+    return one.instance_type if one.instance_type.isprintable() else ""
 
 
 def _selector(snapshot: Snapshot, group: Group) -> dict[str, str]:
@@ -158,13 +176,15 @@ def _taints(group: Group) -> tuple[Taint, ...]:
     found = []
     for taint in items(group.first.node, "spec", "taints"):
         plain = {"key": text(taint, "key"), "value": text(taint, "value"), "effect": text(taint, "effect")}
-        everywhere = all(
-            any(all(text(other, field) == plain[field] for field in plain) for other in items(each.node, "spec", "taints"))
-            for each in group.machines
-        )
-        if everywhere and not plain["key"].startswith(_PASSING) and valid(plain, Taint):
+        lasting = all(_has(each, plain) for each in group.machines) and not plain["key"].startswith(_PASSING)
+        if lasting and valid(plain, Taint):
             found.append(msgspec.convert(plain, Taint))
     return tuple(sorted(found, key=lambda taint: taint.key))
+
+
+def _has(machine: Machine, taint: dict[str, str]) -> bool:
+    theirs = items(machine.node, "spec", "taints")
+    return any(all(text(each, field) == taint[field] for field in taint) for each in theirs)
 
 
 def _topology(snapshot: Snapshot, group: Group) -> Topology | None:
@@ -173,7 +193,8 @@ def _topology(snapshot: Snapshot, group: Group) -> Topology | None:
         named = text(flavor, "spec", "topologyName")
         wanted = {"matchLabels": mapping(flavor, "spec", "nodeLabels")}
         if named and all(selects(wanted, labels(each.node)) for each in group.machines):
-            levels = [text(level, "nodeLabel") for level in items(snapshot.get(kinds.TOPOLOGY, named), "spec", "levels")]
-            if valid({"levels": levels}, Topology):
-                return Topology(levels=tuple(levels))
+            found = items(snapshot.get(kinds.TOPOLOGY, named), "spec", "levels")
+            levels = tuple(dict.fromkeys(text(level, "nodeLabel") for level in found))
+            if valid({"levels": levels}, Topology) and HOSTNAME not in levels[:-1]:
+                return Topology(levels=levels)
     return None

@@ -14,7 +14,7 @@ from plimsoll.gpus import mig
 from plimsoll.gpus.model import Geometry, Sku
 from plimsoll.gpus.placement import Misfit, place
 from plimsoll.kube import kinds
-from plimsoll.kube.declare.words import Say, valid
+from plimsoll.kube.declare.words import Note, valid
 from plimsoll.kube.nodes import capacity
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, text
 from plimsoll.kube.operands import cluster_policy, operator_namespace
@@ -29,6 +29,7 @@ _GKE_SHARING = "cloud.google.com/gke-gpu-sharing-strategy"
 _GKE_CLIENTS = "cloud.google.com/gke-max-shared-clients-per-gpu"
 _METHODS = {"time-slicing": "time-slicing", "time-sharing": "time-slicing", "mps": "mps"}
 _MOST = {"time-slicing": 128, "mps": 48}
+_MPS_OLD = 16  # clients of a GPU of compute capability below 7.5. Source: k8s-device-plugin
 
 
 def slices(node: Obj, sku: Sku) -> tuple[str, int] | None:
@@ -42,13 +43,14 @@ def slices(node: Obj, sku: Sku) -> tuple[str, int] | None:
     return profile.name, asked.get(profile.name) or profile.max_instances
 
 
-def partition_of(snapshot: Snapshot, node: Obj, sku: Sku, gpus: int, say: Say) -> Partition | None:
+def partition_of(snapshot: Snapshot, node: Obj, sku: Sku, gpus: int, note: Note) -> Partition | None:
     """How a node's GPUs are shared, per GPU; None where nothing on the node says so."""
     method, replicas, told = _shares(snapshot, node, gpus)
-    if replicas > _MOST.get(method, replicas):
-        say(f"node {name(node)} shares each GPU among {replicas}; declared {_MOST[method]}, the most {method} may have")
-        replicas = _MOST[method]
-    cut = _mig(node, sku, gpus, replicas, say)
+    most = _MPS_OLD if method == "mps" and sku.capability < (7, 5) else _MOST.get(method, 0)
+    if replicas > most:
+        note(f"each GPU is shared among {replicas}; declared {most}, the most {method} may have on it", name(node))
+        replicas = most
+    cut = _mig(node, sku, gpus, replicas, note)
     if cut is None and not method and not told and not any(capacity(node).values()):
         return None
     if not method:
@@ -118,7 +120,7 @@ def _sharing_blocks(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
     return blocks
 
 
-def _mig(node: Obj, sku: Sku, gpus: int, replicas: int, say: Say) -> Mig | None:
+def _mig(node: Obj, sku: Sku, gpus: int, replicas: int, note: Note) -> Mig | None:
     """How MIG cuts each GPU of a node; None where it does not."""
     if sku.mig is None:
         return None
@@ -129,14 +131,14 @@ def _mig(node: Obj, sku: Sku, gpus: int, replicas: int, say: Say) -> Mig | None:
     there = _instances(node, max(1, replicas))
     if there:
         if state in ("failed", "pending", "rebooting"):
-            say(f"node {name(node)} is asked for mig.config {asked or '?'}, which is {state}; declared what it has now")
-        return Mig(layout=_per_gpu(node, sku.mig, gpus, there, say))
+            note(f"mig.config {asked or '?'} is asked for and {state}; declared what is there now", name(node))
+        return Mig(layout=_per_gpu(node, sku.mig, gpus, there, note))
     layout = mig.layout_of_config(sku, asked) if asked else {}
     if layout:
-        say(f"node {name(node)} shows no MIG instance; declared what its label mig.config={asked} asks for")
+        note(f"no MIG instance is there; declared what the label mig.config={asked} asks for", name(node))
         return Mig(layout=layout)
     if asked == "all-enabled" or layout is None:
-        say(f"node {name(node)} shows no MIG instance and mig.config={asked} is not a known layout; layout left open")
+        note(f"no MIG instance is there and mig.config={asked} is no layout we know; left open", name(node))
         return Mig(layout="auto")
     return None
 
@@ -155,7 +157,7 @@ def _instances(node: Obj, replicas: int) -> dict[str, int]:
     return {profile: number for profile, number in sorted(found.items()) if number and valid(profile, Profile)}
 
 
-def _per_gpu(node: Obj, cut: Geometry, gpus: int, there: dict[str, int], say: Say) -> Layout:
+def _per_gpu(node: Obj, cut: Geometry, gpus: int, there: dict[str, int], note: Note) -> Layout:
     """Instances per GPU; where GPUs of the node differ, what every one of them has room for."""
     layout = {profile: number // gpus for profile, number in there.items() if number >= gpus} or {next(iter(there)): 1}
     uneven = any(number % gpus for number in there.values())
@@ -164,5 +166,5 @@ def _per_gpu(node: Obj, cut: Geometry, gpus: int, there: dict[str, int], say: Sa
         uneven, layout = True, placed.fits or {cut.plain()[0].name: 1}
     if uneven:
         shown = ", ".join(f"{number} × {profile}" for profile, number in there.items())
-        say(f"node {name(node)} has {shown} on {gpus} GPUs that are not cut alike; declared a layout close to it")
+        note(f"{shown} on {gpus} GPUs that are not cut alike; declared a layout close to it", name(node))
     return dict(layout)

@@ -13,16 +13,24 @@ T = TypeVar("T")
 Say = Callable[[str], None]
 """Takes one sentence about something that could not be known, or could not be said as it is."""
 
+Note = Callable[[str, str], None]
+"""The same about one node: the sentence, and the node's name."""
+
 
 def valid(value: object, wanted: Any) -> bool:
     """Whether a declaration's field of the type `wanted` takes a value."""
-    if isinstance(value, str) and not value.isprintable():  # a pattern's `$` lets a last line break pass
-        return False
     try:
         msgspec.convert(value, wanted)
     except msgspec.ValidationError:
         return False
-    return True
+    return printable(value)
+
+
+def printable(value: object) -> bool:
+    """Whether every text in a value is; a pattern's `$` lets a last line break pass, and no file takes surrogates."""
+    if isinstance(value, dict | list | tuple):
+        return all(printable(each) for each in (value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, str) or value.isprintable()
 
 
 def as_name(text: str, otherwise: str) -> str:
@@ -51,3 +59,17 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     every = list(names)
     rest = f" and {len(every) - most} more" if len(every) > most else ""
     return ", ".join(every[:most]) + rest
+
+
+class Notes:
+    """Gathers sentences about nodes, so that a hundred nodes of one kind make one sentence."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, dict[str, None]] = {}
+
+    def note(self, sentence: str, node: str) -> None:
+        self._nodes.setdefault(sentence, {})[node] = None
+
+    def tell(self, say: Say) -> None:
+        for sentence, nodes in self._nodes.items():
+            say(f"{'node' if len(nodes) == 1 else 'nodes'} {listed(nodes)}: {sentence}")

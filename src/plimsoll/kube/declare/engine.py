@@ -1,0 +1,73 @@
+"""How an engine is started: the model it serves and its arguments, from a container's command line."""
+
+from __future__ import annotations
+
+import shlex
+
+from plimsoll.kube.declare.words import Say, printable, valid
+from plimsoll.kube.objects import Obj
+from plimsoll.kube.served import vllm_container
+from plimsoll.spec.serving import Argument
+from plimsoll.spec.values import Text
+
+_SECRET = ("key", "token", "password", "secret", "credential")
+_PARALLEL = ("tensor-parallel-size", "pipeline-parallel-size")
+
+
+def _line(container: Obj) -> list[str]:
+    """The words of a container's command and arguments; a shell's script is split as a shell would."""
+    found: list[str] = []
+    for field in ("command", "args"):
+        value = container.get(field)
+        for word in value if isinstance(value, list) else []:
+            script = isinstance(word, str) and "vllm" in word and " " in word.strip()
+            try:
+                found += shlex.split(word) if script else [word] if isinstance(word, str) else []
+            except ValueError:  # an unclosed quote: the shell would refuse it too
+                continue
+    return found
+
+
+def command(title: str, template: Obj, devices: int, say: Say) -> tuple[str, dict[str, Argument]]:
+    """The model and the engine's other arguments; no argument that may be a credential."""
+    container = vllm_container(template)
+    line = _line(container[1]) if container else []
+    args: dict[str, Argument] = {}
+    model = ""
+    for at, word in enumerate(line):
+        following = line[at + 1] if at + 1 < len(line) else ""
+        if word == "serve" and not following.startswith("-"):
+            model = model or following
+        if not word.startswith("--") or len(word) < 3:
+            continue
+        option, given, value = word[2:].partition("=")
+        option = option.replace("_", "-")
+        if not given and following and not following.startswith("--"):
+            given, value = "=", following
+        if option == "model":
+            model = value
+        elif not any(each in option for each in _SECRET) and printable([option, value]):
+            args[option] = _typed(value) if given else True
+    if not valid(model, Text):
+        say(f"service {title}: its command line names no model; declared the service's own name")
+        model = title
+    ranks = 1
+    for option in _PARALLEL:
+        size = args.get(option, 1)
+        ranks *= size if isinstance(size, int) else 1
+    if any(option in args for option in _PARALLEL) and ranks != devices:
+        say(f"service {title}: it starts {ranks} ranks on {devices} GPUs; its parallel sizes are left out")
+        args = {option: value for option, value in args.items() if option not in _PARALLEL}
+    return model, args
+
+
+def _typed(word: str) -> Argument:
+    """An argument's value as a number or a truth where it is written as one."""
+    if word in ("true", "false"):
+        return word == "true"
+    if word.isascii() and word.removeprefix("-").isdecimal() and len(word) < 16 and str(int(word)) == word:
+        return int(word)
+    whole, dot, part = word.partition(".")
+    if dot and word.isascii() and whole.isdecimal() and part.isdecimal() and len(word) < 16:
+        return float(word)
+    return word
