@@ -76,7 +76,7 @@ class OperandState(NamedTuple):
     operand: str
     node: str
     pod: Obj | None
-    daemonset: Obj | None  # the one that selects the node; None where none does
+    daemonset: Obj | None  # the one that selects the node; None where none does, or it is not expected there
     state: str
     trouble: Trouble | None = None
 
@@ -205,39 +205,34 @@ def operand_states(snapshot: Snapshot) -> dict[str, dict[str, OperandState]]:
     Every GPU node is a key. An operand the cluster does not have is left out; on a node the
     operator has not adopted (no gate label: a managed add-on's node, say) nothing is expected.
     """
-    there = operand_daemonsets(snapshot)
+    there, pods = operand_daemonsets(snapshot), operand_pods(snapshot)
     asked = [each for each in OPERANDS if each.name in there or enabled(snapshot, each.name)]
-    return {
-        name(node): {each.name: _state(snapshot, node, each, there.get(each.name, [])) for each in asked}
-        for node in gpu_nodes(snapshot)
-    }
+    off = {each.name for each in asked if enabled(snapshot, each.name) is False}
+    gone = "absent" if snapshot.whole(kinds.POD, kinds.DAEMON_SET) else "unknown"
+    found: dict[str, dict[str, OperandState]] = {}
+    for node in gpu_nodes(snapshot):
+        title, have = name(node), labels(node)
+        states = found[title] = {}
+        for each in asked:
+            barred, pod = _barred(have, each, each.name in off), pods.get((each.name, title))
+            if barred:
+                states[each.name] = OperandState(each.name, title, pod, None, barred)
+                continue
+            chosen = next((one for one in there.get(each.name, []) if selected(node, pod_template(one))), None)
+            wrong = trouble(pod) if pod is not None else None
+            state = wrong.state if wrong else "ready" if pod is not None else gone
+            if pod is not None and not mapping(pod, "status"):
+                state, wrong = "unknown", None
+            states[each.name] = OperandState(each.name, title, pod, chosen, state, wrong)
+    return found
 
 
-def _state(snapshot: Snapshot, node: Obj, operand: Operand, sets: list[Obj]) -> OperandState:
-    title = name(node)
-    pod = operand_pods(snapshot).get((operand.name, title))
-    daemonset = next((each for each in sets if selected(node, pod_template(each))), None)
-
-    def is_(state: str, why: Trouble | None = None) -> OperandState:
-        return OperandState(operand.name, title, pod, daemonset, state, why)
-
-    if barred := _barred(snapshot, node, operand):
-        return is_(barred)
-    if pod is not None:
-        if not mapping(pod, "status"):
-            return is_("unknown")
-        found = trouble(pod)
-        return is_(found.state if found else "ready", found)
-    return is_("absent" if snapshot.whole(kinds.POD, kinds.DAEMON_SET) else "unknown")
-
-
-def _barred(snapshot: Snapshot, node: Obj, operand: Operand) -> str:
-    """Why an operand is not meant to run on a node now; "" if it is."""
-    have = labels(node)
+def _barred(have: dict[str, str], operand: Operand, off: bool) -> str:
+    """Why an operand is not meant to run now on a node with these labels; "" if it is. `off`: switched off for all."""
     label = text(have, gate(operand.name))
     if have.get(OPT_OUT) == "false":
         return "opted-out"
-    if enabled(snapshot, operand.name) is False or not label:
+    if off or not label:
         return "not-expected"
     if operand.also and have.get(operand.also[0]) != operand.also[1]:
         return "not-expected"

@@ -12,9 +12,10 @@ from plimsoll.kube.kinds import Kind
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, get, labels, name, namespace, text
 from plimsoll.kube.operands import cluster_policy, enabled
-from plimsoll.kube.pods import controller, finished, trouble
+from plimsoll.kube.pods import controller
 from plimsoll.pillars.operator.checks.hints import hint
 from plimsoll.pillars.operator.checks.operator import drives
+from plimsoll.pillars.operator.checks.placements import troubled
 
 _TOO_OLD = re.compile(
     r"unsatisfied condition: cuda|driver version is insufficient|requirement error|"
@@ -44,9 +45,8 @@ def cuda_fits_driver(case: Case) -> Iterator[Finding]:
     driver is older, so that only some replicas crash.
     """
     groups: dict[tuple[str, str, str], list[tuple[Obj, str, str]]] = defaultdict(list)
-    for pod in case.snapshot.list(kinds.POD):
-        found = None if finished(pod) else trouble(pod)
-        if found is not None and _TOO_OLD.search(found.message):
+    for pod, found in troubled(case.snapshot):
+        if _TOO_OLD.search(found.message):
             groups[controller(case.snapshot, pod)].append((pod, found.message, found.path))
     for (kind, here, title), members in sorted(groups.items()):
         pod, said, path = members[0]

@@ -10,8 +10,8 @@ from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, get, mapping, name, namespace, pod_template, text
 from plimsoll.kube.operands import cluster_policy
-from plimsoll.kube.pods import finished, gpu_requests, ready, trouble
-from plimsoll.pillars.operator.checks.placements import placements
+from plimsoll.kube.pods import gpu_requests
+from plimsoll.pillars.operator.checks.placements import placements, troubled
 
 _CDI = "unresolvable CDI devices"
 _NVML = "Failed to initialize NVML: Unknown Error"
@@ -20,11 +20,8 @@ _NVML = "Failed to initialize NVML: Unknown Error"
 def _saying(case: Case, phrase: str) -> dict[str, list[tuple[Obj, str, str]]]:
     """Pods that are not ready and whose container says a phrase: node to (pod, message, path)."""
     found: dict[str, list[tuple[Obj, str, str]]] = defaultdict(list)
-    for pod in case.snapshot.list(kinds.POD):
-        if not text(pod, "spec", "nodeName") or finished(pod) or ready(pod):
-            continue
-        wrong = trouble(pod)
-        if wrong is not None and phrase in wrong.message:
+    for pod, wrong in troubled(case.snapshot):
+        if phrase in wrong.message:
             found[text(pod, "spec", "nodeName")].append((pod, wrong.message, wrong.path))
     return dict(sorted(found.items()))
 
