@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -16,6 +17,7 @@ from plimsoll.spec.serving import Service
 from plimsoll.spec.spot import SERVING
 
 GPU = "nvidia.com/gpu"
+T = TypeVar("T")
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -102,7 +104,7 @@ def mig_per_node(pool: Pool) -> dict[str, int]:
 
 def pools_by_name(platform: Platform) -> dict[str, Pool]:
     """Pools by name; of two with one name the first."""
-    return {pool.name: pool for pool in reversed(platform.pools)}
+    return _first((pool.name, pool) for pool in platform.pools)
 
 
 def pool_of(platform: Platform, labels: Mapping[str, object]) -> Pool | None:
@@ -114,12 +116,20 @@ def pool_of(platform: Platform, labels: Mapping[str, object]) -> Pool | None:
 
 
 def teams_by_name(platform: Platform) -> dict[str, Team]:
-    return {team.name: team for team in reversed(platform.teams)}
+    """Teams by name; of two with one name the first."""
+    return _first((team.name, team) for team in platform.teams)
 
 
 def team_of_namespace(platform: Platform) -> dict[str, str]:
     """Namespace to the name of its team; of two teams that claim one the first."""
-    return {space: team.name for team in reversed(platform.teams) for space in team.spaces}
+    return _first((space, team.name) for team in platform.teams for space in team.spaces)
+
+
+def _first(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    found: dict[str, T] = {}
+    for key, value in pairs:
+        found.setdefault(key, value)
+    return found
 
 
 def namespace_of(platform: Platform, service: Service) -> str:

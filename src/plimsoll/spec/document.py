@@ -9,7 +9,7 @@ nothing a file holds can exhaust the stack.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import isfinite
 from typing import Any
 
@@ -25,7 +25,7 @@ KEYS_MAX = 1000  # of one map; lists are what grows in a declaration
 
 _Parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
-_NUMBER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?([eE][-+]?[0-9]{1,3})?\Z")
+_NUMBER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,3})?\Z")
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 _ENCODINGS = (
     (b"\xff\xfe\x00\x00", "UTF-32"), (b"\x00\x00\xfe\xff", "UTF-32"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"),
@@ -211,14 +211,19 @@ def _text(content: bytes | str, where: str) -> str:
             text = content.decode("utf-8")
         except UnicodeDecodeError as error:
             before = content[: error.start].decode("utf-8")
+            _refuse_unprintable(before, refuse)
             raise refuse(before, f"must be UTF-8, and the byte 0x{content[error.start]:02x} is none") from None
     else:
         text = content
     text = text.removeprefix("\ufeff")
+    _refuse_unprintable(text, refuse)
+    return text
+
+
+def _refuse_unprintable(text: str, refuse: Callable[[str, str], SpecError]) -> None:
     bad = _UNPRINTABLE.search(text)
     if bad:
         raise refuse(text[: bad.start()], f"must be text, and holds the character U+{ord(bad[0]):04X}")
-    return text
 
 
 def plain(text: str) -> Any:

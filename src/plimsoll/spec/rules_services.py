@@ -120,9 +120,8 @@ def _fits(path: Path, service: Service, pool: Pool, offer: derive.Offer) -> Iter
         yield Problem(
             path=path,
             found=str(wanted),
-            allowed=f"but {counted(span, 'node')} of pool {pool.name} offers {offer.per_node * span} {offer.resource}"
-            if span == 1
-            else f"but {span} nodes of pool {pool.name} offer {offer.per_node * span} {offer.resource}",
+            allowed=f"but {counted(span, 'node')} of pool {pool.name} {'has' if span == 1 else 'have'} "
+            f"{offer.per_node * span} {offer.resource}",
             hint=hint,
         )
     elif wanted % span:
@@ -161,7 +160,8 @@ def promises(view: View) -> Iterator[Problem]:
     sure: dict[tuple[str, str, str], int] = defaultdict(int)
     for path, service, pool in _services(view):
         team, unit = view.team(service.team), derive.unit_of(pool, service)
-        if team is None or not unit or not service.queued or not service.gpus_per_replica:
+        known = {offer.unit for offer in derive.offers(pool)}
+        if team is None or not service.queued or not unit or (known and unit not in known):
             continue
         quota = derive.amounts(pool, team.quota.get(pool.name, 0)).get(unit, 0)
         borrow = derive.amounts(pool, team.borrow.get(pool.name, 0)).get(unit, 0)

@@ -92,7 +92,9 @@ def _describe(struct: type[Section], definition: dict[str, Any]) -> None:
 
 
 def _without_nothing(plain: Any) -> Any:
-    return {key: each for key, each in plain.items() if each is not None} if isinstance(plain, dict) else plain
+    if not isinstance(plain, dict):
+        return plain
+    return {key: _without_nothing(each) for key, each in plain.items() if each is not None}
 
 
 def _documented(struct: type[Section]) -> dict[str, str]:

@@ -126,7 +126,7 @@ def _field_hint(name: str, rule: dict[str, Any]) -> str:
 
 def _did_you_mean(wrong: str, known: list[str]) -> str:
     plain = {each.lower().replace("-", "").replace("_", ""): each for each in known}
-    near = difflib.get_close_matches(wrong.lower().replace("-", "").replace("_", ""), plain, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(wrong.lower().replace("-", "").replace("_", ""), plain, n=1, cutoff=0.7)
     return f"did you mean {plain[near[0]]}?" if near else ""
 
 

@@ -55,10 +55,11 @@ class View:
 def meant(wrong: str, known: Iterable[str]) -> str:
     """A hint at the known name a wrong one may have meant, or at all of them where they are few."""
     names = list(known)
-    near = difflib.get_close_matches(wrong, names[:COMPARED_MAX], n=1, cutoff=0.6)
+    near = difflib.get_close_matches(wrong, names[:COMPARED_MAX], n=1, cutoff=0.7)
     if near:
         return f"did you mean {near[0]}?"
-    return f"there is {listed(names)}" if 0 < len(names) <= LISTED_MAX else ""
+    verb = "is" if len(names) == 1 else "are"
+    return f"there {verb} {listed(names)}" if 0 < len(names) <= LISTED_MAX else ""
 
 
 def twice(names: Sequence[str], section: str) -> Iterator[Problem]:
