@@ -26,15 +26,19 @@ _MACHINE = re.compile(
     r"|(a2|a3|a4|a4x|g2|g4)-[a-z]+gpu[a-z0-9-]*\Z|g2-standard-\d+\Z"  # Google
     r"|Standard_N[CDV]\d[A-Za-z0-9_]*\Z",  # Azure
 )
+_OTHER_MAKES = ("amd", "tpu", "ct", "inf", "trn", "neuron", "gaudi", "habana")
 _NOT_NVIDIA = re.compile(r"g4ad\.|MI300|V710|NV\d+as_v4")  # AMD GPUs under the same families
 
 
 def hint(node: Obj) -> str:
     """The label that says a node's machine has NVIDIA GPUs, as `key=value`; "" if none does."""
     have = labels(node)
+    maker = text(have, "karpenter.k8s.aws/instance-gpu-manufacturer")
+    if text(have, "kubernetes.io/os") == "windows" or maker not in ("", "nvidia"):
+        return ""  # the operator serves Linux nodes with NVIDIA GPUs
     for key in _POOL_LABELS:
         value = text(have, key)
-        if value and value != "0" and not value.startswith(("amd", "tpu", "ct")):
+        if value and value != "0" and not value.startswith(_OTHER_MAKES):
             return f"{key}={value}"
     machine = text(have, "node.kubernetes.io/instance-type")
     if _MACHINE.match(machine) and not _NOT_NVIDIA.search(machine):

@@ -22,7 +22,7 @@ _RESTING = ("", "upgrade-done", "upgrade-failed", "upgrade-required")
 
 
 def _state(node: Obj) -> str:
-    return labels(node).get(UPGRADE, "")
+    return text(labels(node), UPGRADE)
 
 
 def _some(names: list[str]) -> str:
@@ -227,14 +227,14 @@ def one_driver_version(case: Case) -> Iterator[Finding]:
     groups: dict[tuple[str, str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for node in gpu_nodes(case.snapshot):
         have = labels(node)
-        version = have.get("nvidia.com/cuda.driver-version.full") or ".".join(
-            have[key] for key in (f"nvidia.com/cuda.driver.{part}" for part in ("major", "minor", "rev")) if key in have
-        )
+        version = text(have, "nvidia.com/cuda.driver-version.full") or ".".join(
+            text(have, f"nvidia.com/cuda.driver.{part}") for part in ("major", "minor", "rev")
+        ).strip(".")
         state = operand_states(case.snapshot)[name(node)].get("driver")
         if version and state is not None and state.daemonset is not None and state.expected:
             groups["DaemonSet", namespace(state.daemonset), name(state.daemonset)][version].append(name(node))
         elif version and state is not None:
-            groups["host", "", have.get("nvidia.com/gpu.product", "")][version].append(name(node))
+            groups["host", "", text(have, "nvidia.com/gpu.product")][version].append(name(node))
     upgrading = any(_state(node) not in _RESTING for node in gpu_nodes(case.snapshot))
     for (kind, here, title), versions in sorted(groups.items()):
         subject = case.snapshot.get(kinds.DAEMON_SET, title, here) or cluster_policy(case.snapshot)

@@ -28,9 +28,9 @@ def release(snapshot: Snapshot) -> tuple[Obj | None, str, str]:
         candidates.append((operator, "spec.template.spec.containers[0].image", tag(image)))
     for each in (operator, policy):
         if each is not None:
-            chart = labels(each).get("helm.sh/chart", "")
+            chart = text(labels(each), "helm.sh/chart")
             candidates.append((each, "metadata.labels[helm.sh/chart]", chart.removeprefix("gpu-operator-")))
-            said = labels(each).get("app.kubernetes.io/version", "")
+            said = text(labels(each), "app.kubernetes.io/version")
             candidates.append((each, "metadata.labels[app.kubernetes.io/version]", said))
     if policy is not None:
         candidates.append((policy, "spec.validator.version", str(get(policy, "spec", "validator", "version") or "")))
