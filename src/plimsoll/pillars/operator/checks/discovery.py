@@ -157,7 +157,7 @@ def _taint(taint: Obj) -> str:
 
 
 @check("GPU004", Severity.ERROR, Layer.DISCOVERY, reads=(kinds.NODE,),
-       whole=(kinds.CLUSTER_POLICY, kinds.DEPLOYMENT, kinds.RESOURCE_SLICE),
+       whole=(kinds.CLUSTER_POLICY, kinds.DEPLOYMENT),
        remedy="kubectl get clusterpolicy; kubectl -n gpu-operator get deploy gpu-operator",
        source="gpu-operator state_manager.go labelGPUNodes; facts GPU004")  # fmt: skip
 def gpu_nodes_adopted(case: Case) -> Iterator[Finding]:
@@ -185,7 +185,11 @@ def gpu_nodes_adopted(case: Case) -> Iterator[Finding]:
         look = "kubectl -n gpu-operator logs deploy/gpu-operator --tail=50; kubectl get clusterpolicy"
     for node in dead(case.snapshot):
         title = name(node)
-        if undiscovered(case.snapshot).get(title) == "unadopted":
+        if undiscovered(case.snapshot).get(title) != "unadopted":
+            continue
+        if operator is None and policy is None and not case.snapshot.whole(kinds.RESOURCE_SLICE):
+            yield case.unknown(node, f"{title} may hand out its GPUs by ResourceSlices, which were not all read")
+        else:
             yield case.finding(
                 node,
                 f"{title} has GPUs ({tell(node)}) but {why}",
