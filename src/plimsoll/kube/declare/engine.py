@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from plimsoll.kube.declare.words import Say, printable, valid
 from plimsoll.kube.objects import Obj
-from plimsoll.kube.served import vllm_container
+from plimsoll.kube.served import environment, vllm_container
 from plimsoll.spec.serving import Argument
 from plimsoll.spec.values import Text
 
-_SECRET = ("key", "token", "password", "secret", "credential")
+_SECRET = ("key", "token", "password", "secret", "credentials")  # last word of an option: api-key, hf-token
+_OPTION = re.compile("-[^0-9.]")
+_VARIABLE = re.compile(r"\$[({]?(\w+)[)}]?\Z")
 _PARALLEL = ("tensor-parallel-size", "pipeline-parallel-size")
 
 
@@ -42,12 +45,15 @@ def command(title: str, template: Obj, devices: int, say: Say) -> tuple[str, dic
             continue
         option, given, value = word[2:].partition("=")
         option = option.replace("_", "-")
-        if not given and following and not following.startswith("--"):
+        if not given and following and not _OPTION.match(following):
             given, value = "=", following
         if option == "model":
             model = value
-        elif not any(each in option for each in _SECRET) and printable([option, value]):
+        elif not _confidential(option, value) and printable([option, value]):
             args[option] = _typed(value) if given else True
+    variable = _VARIABLE.match(model)
+    if variable and container:
+        model = str(environment(container[1]).get(variable.group(1), ""))
     if not valid(model, Text):
         say(f"service {title}: its command line names no model; declared the service's own name")
         model = title
@@ -59,6 +65,10 @@ def command(title: str, template: Obj, devices: int, say: Say) -> tuple[str, dic
         say(f"service {title}: it starts {ranks} ranks on {devices} GPUs; its parallel sizes are left out")
         args = {option: value for option, value in args.items() if option not in _PARALLEL}
     return model, args
+
+
+def _confidential(option: str, value: str) -> bool:
+    return option.rpartition("-")[2] in _SECRET or ("://" in value and "@" in value)
 
 
 def _typed(word: str) -> Argument:

@@ -106,7 +106,7 @@ def _gpus(node: Obj) -> tuple[Sku, int] | None:
         return typed
     if typed and typed[0] is sku:
         return typed
-    return sku, min(64, _counted(node, sku))
+    return sku, min(64, max(0, _counted(node, sku)))
 
 
 def _counted(node: Obj, sku: Sku) -> int:

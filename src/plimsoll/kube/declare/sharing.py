@@ -51,7 +51,7 @@ def partition_of(snapshot: Snapshot, node: Obj, sku: Sku, gpus: int, note: Note)
         note(f"each GPU is shared among {replicas}; declared {most}, the most {method} may have on it", name(node))
         replicas = most
     cut = _mig(node, sku, gpus, replicas, note)
-    if cut is None and not method and not told and not any(capacity(node).values()):
+    if cut is None and not method and not told and not any(number > 0 for number in capacity(node).values()):
         return None
     if not method:
         return Partition(mig=cut)
@@ -154,7 +154,7 @@ def _instances(node: Obj, replicas: int) -> dict[str, int]:
         if profile := mig.profile_of_resource(resource):
             advertised[profile] = max(advertised.get(profile, 0), number // replicas)
     found = told if any(told.values()) else advertised
-    return {profile: number for profile, number in sorted(found.items()) if number and valid(profile, Profile)}
+    return {profile: number for profile, number in sorted(found.items()) if number > 0 and valid(profile, Profile)}
 
 
 def _per_gpu(node: Obj, cut: Geometry, gpus: int, there: dict[str, int], note: Note) -> Layout:
