@@ -6,7 +6,7 @@ changes and never reads a clock: `taken_at` is the moment every check judges.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import Enum
 from functools import wraps
@@ -110,6 +110,10 @@ class Snapshot:
         """How many objects of each kind were read, by `Kind.group` name."""
         pairs = ((f"{kind}.{group}" if group else kind, len(found)) for (group, kind), found in self._by_kind.items())
         return dict(sorted(pairs))
+
+    def __iter__(self) -> Iterator[Obj]:
+        """Every object, kind by kind."""
+        return (obj for found in self._by_kind.values() for obj in found.values())
 
     def __len__(self) -> int:
         return sum(len(found) for found in self._by_kind.values())

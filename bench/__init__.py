@@ -1,0 +1,1 @@
+"""Performance bars, each a command that prints its figure."""
