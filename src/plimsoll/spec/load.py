@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,8 +30,8 @@ def load(content: bytes | str, where: str) -> Platform:
 def from_mapping(mapping: Mapping[str, Any], where: str = "platform") -> Platform:
     """The same from plain data, as a test or a program writes it; problems have no lines."""
     try:
-        plain = msgspec.to_builtins(mapping)
-    except (TypeError, RecursionError) as error:
+        plain = msgspec.json.decode(msgspec.json.encode(mapping))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise SpecError([Problem(allowed=f"must be plain data: {error}")], where) from None
     return _platform(plain, where, None)
 
@@ -41,8 +42,8 @@ def _platform(data: Any, where: str, root: Node | None) -> Platform:
     try:
         platform = msgspec.convert(rest, Platform, dec_hook=values.decode)
     except msgspec.ValidationError as error:
-        if not found:  # the schema and the structs are one source, so this names a gap between the two
-            found = [Problem(allowed=f"cannot be read: {error}")]
+        if not found:
+            found = [_back(_gap(str(error)), kept)]
     else:
         found += [_back(problem, kept) for problem in crosscheck(platform, unread)]
     if found:
@@ -76,6 +77,17 @@ def _readable(data: Any, wrong: Sequence[Path]) -> tuple[Any, frozenset[str], di
         kept[section] = [at for at in range(len(entries)) if at not in gone[section]]
         rest[section] = [entries[at] for at in kept[section]]
     return rest, frozenset(unread), kept
+
+
+def _gap(message: str) -> Problem:
+    """What msgspec refuses and the schema does not: `8.0` is an integer to JSON Schema."""
+    said, _, place = message.partition(" - at `$")
+    place = place.partition("[...]")[0]  # msgspec does not tell keys of maps
+    path = tuple(int(index) if index else name for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", place))
+    wanted = re.match(r"Expected `(.+)`, got `(.+)`", said)
+    if wanted and "int" in wanted[1].split(" | ") and wanted[2] == "float":
+        return Problem(path=path, allowed="must be a whole number, written without a decimal point")
+    return Problem(path=path, allowed=f"cannot be read: {said}")
 
 
 def _back(problem: Problem, kept: dict[str, list[int]]) -> Problem:

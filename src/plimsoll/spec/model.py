@@ -19,7 +19,7 @@ from plimsoll.spec.section import Section
 from plimsoll.spec.security import Security
 from plimsoll.spec.serving import Service
 from plimsoll.spec.spot import Spot
-from plimsoll.spec.values import Name, Version
+from plimsoll.spec.values import Name, Version, Word
 from plimsoll.spec.waivers import Waiver
 
 
@@ -38,7 +38,7 @@ class Cluster(Section, frozen=True, kw_only=True):
 
     provider: Literal["eks", "gke", "aks", "openshift", "generic"] = "generic"
     kubernetes: Version | None = None
-    region: str = ""
+    region: Word = ""
     delivery: Literal["apply", "argocd", "flux", "helmfile"] = "apply"
 
 

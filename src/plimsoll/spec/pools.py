@@ -18,6 +18,7 @@ from plimsoll.spec.values import (
     Natural,
     Positive,
     Text,
+    Word,
 )
 
 POOL_LABEL = "plimsoll.dev/pool"
@@ -139,7 +140,7 @@ class Pool(Section, frozen=True, kw_only=True):
     nodes: Nodes
     capacity: Capacity = "on-demand"
     node_selector: Annotated[dict[LabelKey, LabelValue], Meta(max_length=8)] = msgspec.field(default_factory=dict)
-    instance_type: str = ""
+    instance_type: Word = ""
     price: Price | None = None
     partition: Partition = Partition()
     topology: Topology | None = None

@@ -9,9 +9,12 @@ from msgspec import Meta
 
 from plimsoll.spec.queueing import Unit
 from plimsoll.spec.section import Section
-from plimsoll.spec.values import Duration, Name, Natural, Positive, Quantity, Rate, Text, Version, default
+from plimsoll.spec.values import Duration, Name, Natural, Positive, Quantity, Rate, Text, Version, Word, default
 
-Argument = str | int | float | bool
+Option = Annotated[
+    str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", title="the name of an option without its leading dashes")
+]
+Argument = Word | int | float | bool
 
 
 class Engine(Section, frozen=True, kw_only=True):
@@ -23,7 +26,7 @@ class Engine(Section, frozen=True, kw_only=True):
 
     name: Literal["vllm"] = "vllm"
     version: Version = "0.33.0"
-    args: dict[str, Argument] = msgspec.field(default_factory=dict)
+    args: dict[Option, Argument] = msgspec.field(default_factory=dict)
     nodes: Positive = 1
 
 

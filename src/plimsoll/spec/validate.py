@@ -21,45 +21,72 @@ _TYPES = {
     "boolean": "true or false",
 }  # fmt: skip
 _YAML_1_1 = {"yes": "true", "on": "true", "no": "false", "off": "false"}
-
-
-@lru_cache(maxsize=1)
-def _validator() -> tuple[Any, dict[str, Any]]:
-    schema = json_schema()
-    return jsonschema_rs.Draft202012Validator(schema, validate_formats=True), schema
+_ENTRIES = {"pools": "Pool", "teams": "Team", "services": "Service", "waivers": "Waiver"}
 
 
 def problems(data: Any) -> list[Problem]:
-    """Every violation, at most one per place and PROBLEMS_MAX in all. `data` holds what JSON can hold."""
-    validator, schema = _validator()
+    """Every violation, at most one per place and PROBLEMS_MAX in all. `data` holds what JSON can hold.
+
+    List entries are judged one by one, so that a hostile file costs no more than what is said of it:
+    jsonschema-rs collects all violations of what it is given, each with a copy of what it is about.
+    """
+    said = (
+        problem
+        for above, schema, part in _parts(data)
+        for error in _validator(schema).iter_errors(part)
+        for problem in _said(error, above)
+    )
     found: dict[Path, Problem] = {}
-    said = (problem for error in validator.iter_errors(data) for problem in _said(error, schema, ()))
     for problem in islice(said, PROBLEMS_MAX):
         found.setdefault(problem.path, problem)
     return list(found.values())
 
 
-def _said(error: Any, schema: dict[str, Any], above: Path) -> Iterator[Problem]:
+def _parts(data: Any) -> Iterator[tuple[Path, str, Any]]:
+    """The file with its lists taken as they are, then each entry of those: path, name of the schema, value."""
+    yield (), "", data
+    for section, schema in _ENTRIES.items():
+        entries = data.get(section) if isinstance(data, dict) else None
+        for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+            yield (section, index), schema, entry
+
+
+@lru_cache(maxsize=1)
+def _schema() -> dict[str, Any]:
+    return json_schema()
+
+
+@lru_cache(maxsize=len(_ENTRIES) + 1)
+def _validator(name: str) -> Any:
+    """The validator of one definition; of "" the one of the whole file, blind to what its lists hold."""
+    definitions = json_schema()["$defs"]
+    for section in _ENTRIES:
+        definitions["Platform"]["properties"][section]["items"] = True
+    schema = {"$defs": definitions, "$ref": f"#/$defs/{name or 'Platform'}"}
+    return jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+
+
+def _said(error: Any, above: Path) -> Iterator[Problem]:
     """One violation as problems: one per unknown field, and those of the branch that was meant of an alternative."""
     path: Path = above + tuple(error.instance_path)
     kind = type(error.kind).__name__
-    rule = _at(schema, list(error.schema_path)[:-1])
+    rule = _at(list(error.schema_path)[:-1])
     if kind == "AdditionalProperties":
         for name in error.kind.unexpected:
             yield Problem(path=(*path, name), allowed="there is no such field", hint=_field_hint(name, rule))
     elif kind == "Required":
         name = error.kind.property
-        missing = _at(schema, [*list(error.schema_path)[:-1], "properties", name])
-        yield Problem(path=(*path, name), allowed=f"is missing, must be {_phrase(missing, schema)}")
+        missing = _at([*list(error.schema_path)[:-1], "properties", name])
+        yield Problem(path=(*path, name), allowed=f"is missing, must be {_phrase(missing)}")
     elif kind == "PropertyNames":
         wrong = error.kind.error.instance
         names = rule.get("propertyNames", rule)
-        yield Problem(path=(*path, wrong), found=f"the key {value(wrong)}", allowed=f"must be {_phrase(names, schema)}")
+        yield Problem(path=(*path, wrong), found=f"the key {value(wrong)}", allowed=f"must be {_phrase(names)}")
     elif kind == "AnyOf" and (meant := _meant(error)):
         for inner in meant:
-            yield from _said(inner, schema, above)
+            yield from _said(inner, above)
     else:
-        yield Problem(path=path, found=value(error.instance), allowed=_allowed(kind, error, rule, schema),
+        yield Problem(path=path, found=value(error.instance), allowed=_allowed(kind, error, rule),
                       hint=_hint(kind, error, rule))  # fmt: skip
 
 
@@ -73,18 +100,18 @@ def _meant(error: Any) -> list[Any]:
     return []
 
 
-def _allowed(kind: str, error: Any, rule: dict[str, Any], schema: dict[str, Any]) -> str:
+def _allowed(kind: str, error: Any, rule: dict[str, Any]) -> str:
     if kind == "MinItems":
         return f"must have at least {error.kind.limit} " + ("entry" if error.kind.limit == 1 else "entries")
     if kind in ("MaxItems", "MaxProperties"):
         return f"must have at most {error.kind.limit} entries"
-    return f"must be {_phrase(rule, schema)}"
+    return f"must be {_phrase(rule)}"
 
 
-def _phrase(rule: dict[str, Any], schema: dict[str, Any]) -> str:
+def _phrase(rule: dict[str, Any]) -> str:
     """What a rule takes, as a noun phrase."""
     if "$ref" in rule:
-        return _phrase(schema["$defs"][rule["$ref"].rpartition("/")[2]], schema)
+        return _phrase(_schema()["$defs"][rule["$ref"].rpartition("/")[2]])
     if "properties" in rule:
         return f"a map with {', '.join(rule['required'])}" if rule.get("required") else "a map"
     if "title" in rule:
@@ -93,7 +120,7 @@ def _phrase(rule: dict[str, Any], schema: dict[str, Any]) -> str:
         options = [str(each) for each in rule["enum"]]
         return options[0] if len(options) == 1 else f"one of {', '.join(options)}"
     if "anyOf" in rule:
-        return " or ".join(dict.fromkeys(_phrase(each, schema) for each in rule["anyOf"]))
+        return " or ".join(dict.fromkeys(_phrase(each) for each in rule["anyOf"]))
     if rule.get("format") == "date":
         return "a date, such as 2027-01-31"
     kinds = rule.get("type", "object")
@@ -130,13 +157,13 @@ def _did_you_mean(wrong: str, known: list[str]) -> str:
     return f"did you mean {plain[near[0]]}?" if near else ""
 
 
-def _at(schema: dict[str, Any], steps: list[str | int]) -> dict[str, Any]:
+def _at(steps: list[str | int]) -> dict[str, Any]:
     """The rule at a schema path. A path may step through `$ref`, or go on from the definition itself."""
-    rule: Any = schema
+    rule: Any = _schema()
     for step in steps:
         if step == "$defs":
-            rule = schema
+            rule = _schema()
         elif isinstance(rule, dict) and "$ref" in rule:
-            rule = schema["$defs"][rule["$ref"].rpartition("/")[2]]
+            rule = _schema()["$defs"][rule["$ref"].rpartition("/")[2]]
         rule = rule if step == "$ref" else rule[step]
     return rule if isinstance(rule, dict) else {}

@@ -205,7 +205,17 @@ Name = Annotated[
         title="a name of at most 63 lower-case letters, digits and -, that begins and ends with a letter or digit",
     ),
 ]
-Text = Annotated[str, Meta(pattern=r"\S", max_length=1000, title="a text of 1 to 1000 characters, not only spaces")]
+Text = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x08\x0b-\x1f\x7f]*$",
+        max_length=1000,
+        title="a text of 1 to 1000 characters, not only spaces, without control characters",
+    ),
+]
+Word = Annotated[
+    str, Meta(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=1000, title="a text on one line, without control characters")
+]
 Positive = Annotated[int, Meta(ge=1, le=1_000_000, title="a whole number ≥ 1")]
 Natural = Annotated[int, Meta(ge=0, le=1_000_000, title="a whole number ≥ 0")]
 Version = Annotated[

@@ -17,7 +17,7 @@ Target = Annotated[
         title="kind/name, kind/namespace/name, namespace/NAME or *",
     ),
 ]
-CheckId = Annotated[str, Meta(pattern="^[A-Z]+-?[0-9]+[a-z]?$", title="the id of a check, such as GPU075")]
+CheckId = Annotated[str, Meta(pattern="^[A-Z][A-Z0-9]*-?[0-9]+[a-z]?$", title="the id of a check, such as GPU075")]
 
 
 class Waiver(Section, frozen=True, kw_only=True):

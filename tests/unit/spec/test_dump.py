@@ -74,7 +74,7 @@ ARGUMENT = st.booleans() | st.integers(-(10**17), 10**17) | TEXT | st.floats(all
 SERVICE = st.fixed_dictionaries(
     {"model": TEXT, "team": st.just("t0"), "pool": st.just("p0")},
     optional={
-        "engine": st.fixed_dictionaries({"args": st.dictionaries(TEXT, ARGUMENT, max_size=3)}),
+        "engine": st.fixed_dictionaries({"args": st.dictionaries(NAME, ARGUMENT, max_size=3)}),
         "cpu": st.integers(1, 64) | st.just("500m"),
         "memory": st.just("64Gi"),
         "peak": st.just("0.5/s"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -98,14 +99,41 @@ def test_what_is_no_map(data: Any) -> None:
 def test_what_is_no_plain_data() -> None:
     loop: dict[str, Any] = {}
     loop["pools"] = loop
-    for data in ({"pools": object()}, loop):
+    for data in ({"pools": object()}, loop, {"kind": "\ud800"}):
         with pytest.raises(SpecError, match="must be plain data"):
             from_mapping(data)
+
+
+@pytest.mark.parametrize("escape", ['"\\0"', '"\\e[31m"', '"a\\x7f"', '"\\uD800"', '" \\t "', '""'])
+def test_no_control_characters_through_escapes(escape: str) -> None:
+    waiver = f"{{check: GPU075, target: '*', owner: {escape}, reason: r, until: 2027-01-31}}"
+    pool = "{name: p, gpu: L4, gpusPerNode: 1, nodes: {max: 1}}"
+    with pytest.raises(SpecError) as caught:
+        load(f"pools: [{pool}]\nteams: [{{name: a}}]\nwaivers: [{waiver}]\n", "p")
+    assert caught.value.problems[0].line == 3
+    assert str(caught.value).isprintable()
 
 
 def test_dates_of_yaml_1_1_are_dates_too() -> None:
     waiver = {"check": "GPU075", "target": "*", "owner": "dana", "reason": "r", "until": date(2027, 1, 31)}
     assert from_mapping({**SMALLEST, "waivers": [waiver]}).waivers[0].until == date(2027, 1, 31)
+
+
+def test_whole_numbers_have_no_point() -> None:
+    text = """
+pools:
+- name: p
+  gpu: L4
+  gpusPerNode: 8.0
+  nodes: {max: 1}
+teams: [{name: a, quota: {p: 1.0}}]
+"""
+    with pytest.raises(SpecError) as caught:
+        load(text, "p")
+    assert str(caught.value) == "p:5: pools[0].gpusPerNode: must be a whole number, written without a decimal point"
+    with pytest.raises(SpecError) as caught:
+        load(text.replace("8.0", "8"), "p")
+    assert str(caught.value).startswith("p:7: teams[0].quota: must be a whole number")
 
 
 def test_a_merge_key_is_no_field() -> None:
@@ -137,6 +165,15 @@ def test_a_file_full_of_mistakes_is_said_in_part() -> None:
     lines = str(caught.value).splitlines()
     assert len(lines) == SHOWN_MAX + 2
     assert lines[-1].endswith(" more")
+
+
+def test_a_hostile_file_is_refused_quickly() -> None:
+    wrong = "".join(f"    '!{n}': 1\n" for n in range(900))
+    text = "pools: []\nteams:\n" + "".join(f"- name: t{n}\n  quota:\n{wrong}" for n in range(60))
+    began = time.process_time()
+    with pytest.raises(SpecError):
+        load(text, "p")
+    assert time.process_time() - began < 10, "the schema validator's copies of what is wrong must not add up"
 
 
 def test_found_text_is_cut_and_made_printable() -> None:
