@@ -58,7 +58,7 @@ _BOXES = ("containers", "initContainers", "ephemeralContainers")
 _STATUSES = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 _FREE = ("env", "args", "command", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe")  # of a container
 _SK = re.compile(r"sk-(?<![\w-]sk-)")  # the literal first: it is searched for as such
-_SK_BYTES = re.compile(rb"sk-(?<![\w-]sk-)")
+_SK_BYTES = re.compile(rb"sk-(?:(?<![\w-]sk-)|(?<=\\[nrtbf]sk-))")  # in JSON a newline is the two bytes \n
 
 _SENSITIVE = re.compile(
     r"TOKEN(?!IZ)|SECRET|PASSW(?:OR)?D|PASSPHRASE|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIAL|CONNECTION_?STRING"
@@ -76,7 +76,7 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?[A-Za-z]{0,3}")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _ASSIGNED = re.compile(
     r"(?<![\w.-])(?P<key>(?P<flag>--?)?[A-Za-z_][\w.-]*)(?P<sep>[\"']?\s{0,8}[:=]\s{0,8}|(?(flag)\s{1,8}|(?!)))"
-    r"(?P<value>\"[^\"\n]*\"|'[^'\n]*'|[^\s\"',;&|})\]]+)"
+    r"(?P<value>\$\([\w.-]+\)|\$\{\w+\}|\"[^\"\n]*\"|'[^'\n]*'|[^\s\"',;&|})\]]+)"
 )
 
 
@@ -148,7 +148,7 @@ def _secret(obj: Obj) -> Obj:
     if type(meta) is dict and "annotations" in meta:
         noted = meta["annotations"] if type(meta["annotations"]) is dict else {}
         kept["metadata"] = {**meta, "annotations": {k: v for k, v in noted.items() if _is_note(k, v)}}
-    return kept
+    return _map(kept, 0)
 
 
 def _is_note(key: object, value: object) -> bool:
