@@ -11,6 +11,7 @@ import msgspec
 import yaml
 
 from plimsoll.errors import InputError
+from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj
 from plimsoll.units import moment
 
@@ -88,13 +89,21 @@ def from_yaml(text: str, where: str) -> Iterator[Any]:
         raise InputError(f"not YAML that can be read: {error}", where=where) from error
 
 
+HINT = "Plimsoll reads Kubernetes objects: take them with `plimsoll capture` or `kubectl get nodes,pods,… -A -o json`"
+
+
 def admit(value: Any, where: str) -> Obj:
-    """A value as an object whose identity can be trusted, or an InputError that names the place."""
+    """A value as an object whose identity can be trusted, or an InputError that names the place.
+
+    Kinds that no check reads are let through as they are.
+    """
     if not isinstance(value, dict):
-        raise InputError(f"not an object but {_a(value)}", where=where)
+        raise InputError(f"holds {_a(value)}, not a Kubernetes object", where=where, hint=HINT)
     for key in ("apiVersion", "kind"):
         if not isinstance(value.get(key), str) or not value[key]:
-            raise InputError(f"not a Kubernetes object: it has no {key}", where=where)
+            raise InputError(f"not a Kubernetes object: it has no {key}", where=where, hint=HINT)
+    if (value["apiVersion"].rpartition("/")[0], value["kind"]) not in kinds.BY_GROUP_KIND:
+        return value
     metadata = value.get("metadata")
     if not isinstance(metadata, dict):
         raise InputError(f"{value['kind']}: metadata is {_a(metadata)}", where=where)

@@ -14,7 +14,7 @@ import msgspec
 from plimsoll.errors import InputError
 from plimsoll.kube import kinds
 from plimsoll.kube.archive import Member
-from plimsoll.kube.decode import Sharing, admit, from_yaml
+from plimsoll.kube.decode import HINT, Sharing, admit, from_yaml
 from plimsoll.kube.kinds import Kind
 from plimsoll.kube.objects import Obj
 from plimsoll.kube.snapshot import Coverage
@@ -52,12 +52,13 @@ def from_json(text: bytes, where: str, sharing: Sharing) -> Iterator[_Piece]:
         raise InputError(
             f"not JSON: {error}", where=where, hint=_TRUNCATED if "truncated" in str(error) else ""
         ) from error
-    if head.items is None or not head.kind.endswith("List"):
+    bare = head.items is not None and not head.kind  # an array of objects, as jq makes them
+    if head.items is None or not (bare or head.kind.endswith("List")):
         yield _Piece(admit(_decoded(text, where, sharing), where), False)
         return
     for number, raw in enumerate(head.items):
         place = f"{where}: item {number}"
-        yield _Piece(admit(_typed(_decoded(raw, place, sharing), head), place), True)
+        yield _Piece(admit(_typed(_decoded(raw, place, sharing), head), place), not bare)
 
 
 class _Head(msgspec.Struct):
@@ -80,7 +81,7 @@ def _decoded(raw: bytes | msgspec.Raw, where: str, sharing: Sharing) -> Any:
 
 def _typed(value: Any, head: Any) -> Any:
     """An item of a typed list (PodList) says neither kind nor version; its list does."""
-    if isinstance(value, dict) and "kind" not in value and head.kind != "List":
+    if isinstance(value, dict) and "kind" not in value and head.kind not in ("", "List"):
         return {"apiVersion": head.apiVersion, "kind": head.kind.removesuffix("List"), **value}
     return value
 
@@ -112,7 +113,7 @@ def file(text: bytes, where: str) -> Found:
 def _pieces(text: bytes, where: str, sharing: Sharing) -> Iterator[_Piece]:
     start = text.lstrip()[:1]
     if not start:
-        raise InputError("the file is empty", where=where)
+        raise InputError("the file is empty", where=where, hint=HINT)
     if start in (b"{", b"["):
         return from_json(text, where, sharing)
     return from_documents(decoded_text(text, where), where)
@@ -166,7 +167,7 @@ def folder(members: Iterable[Member], where: str) -> Found:
             pieces += _pieces(member.content, f"{where}/{name}", sharing)
         homes |= set(name.split("/")[:-1]) & _HOMES
     if not pieces:
-        raise InputError("holds no JSON or YAML file with Kubernetes objects", where=where)
+        raise InputError("holds no JSON or YAML file with Kubernetes objects", where=where, hint=HINT)
     found = _by_kind(pieces)
     coverage = {
         kind: Coverage.WHOLE if not kind.namespaced and all(piece.listed for piece in own) else Coverage.PARTIAL

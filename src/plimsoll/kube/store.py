@@ -27,7 +27,7 @@ import zstandard
 from plimsoll.errors import InputError
 from plimsoll.kube import archive, formats, kinds
 from plimsoll.kube.archive import BYTES_MAX
-from plimsoll.kube.decode import admit, newest_time
+from plimsoll.kube.decode import HINT, admit, newest_time
 from plimsoll.kube.kinds import Kind
 from plimsoll.kube.objects import Obj
 from plimsoll.kube.redact import redacted
@@ -35,6 +35,7 @@ from plimsoll.kube.snapshot import Coverage, Snapshot, Source, Unread
 
 SCHEMA_VERSION = "plimsoll.dev/snapshot/v1"
 _ZSTD, _GZIP, _ZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b", b"PK\x03\x04"
+_REST = ""  # no field has this name
 _SHARED_BYTES_MIN = 48  # a smaller part is cheaper to write twice
 # The volume every pod gets for its token has a random name, the only difference between pods of one template.
 _TOKEN_VOLUME = re.compile(rb'"kube-api-access-[a-z0-9]{5}"')
@@ -156,7 +157,7 @@ def _foreign(found: formats.Found, where: str) -> Snapshot:
         raise InputError(
             f"holds {names}, and nothing that Plimsoll judges",
             where=where,
-            hint="take objects with `plimsoll capture`, or with `kubectl get nodes,pods,… -A -o json`",
+            hint=HINT,
         )
     newest = max((t for obj in found.objects if (t := newest_time(msgspec.json.encode(obj)))), default=None)
     source = Source(found.form, where, "inferred" if newest else "unknown")
@@ -178,7 +179,10 @@ def _own(first: bytes, lines: Iterator[bytes], where: str) -> Snapshot:
             for key, taken in parts.items():
                 level = obj[key]
                 for field, index in taken.items():
-                    level[field] = shared[index]
+                    if field == _REST:
+                        level.update(shared[index])
+                    else:
+                        level[field] = shared[index]
             admit(obj, f"{where}: object {len(objects)}")
             objects.append(obj)
         if msgspec.json.decode(next(lines)) != {"end": header.objects}:
@@ -195,7 +199,7 @@ def _own(first: bytes, lines: Iterator[bytes], where: str) -> Snapshot:
 
 def save(snapshot: Snapshot, path: Path) -> None:
     """Write a snapshot for its owner's eyes only (mode 0600), redacted, all of it or nothing."""
-    objects = [redacted(obj) for obj in snapshot]
+    objects = [_slim(redacted(obj)) for obj in snapshot]
     shares = Counter(text for obj in objects for _, _, text in _parts(obj))
     index = {text: place for place, text in enumerate(text for text, uses in shares.items() if uses > 1)}
     coverage: dict[Kind, Coverage] = {kind: snapshot.coverage(kind) for kind in kinds.ALL}
@@ -222,13 +226,40 @@ def save(snapshot: Snapshot, path: Path) -> None:
         raise InputError(f"cannot write the snapshot: {error.strerror}", where=str(path)) from error
 
 
+def _slim(obj: Obj) -> Obj:
+    """Without what nobody reads and every pod has of its own: ids of the runtime, addresses said twice."""
+    status = obj.get("status")
+    if obj.get("kind") != "Pod" or not isinstance(status, dict):
+        return obj
+    lean = {key: value for key, value in status.items() if key not in ("podIPs", "hostIPs")}
+    for field in ("containerStatuses", "initContainerStatuses"):
+        if isinstance(entries := lean.get(field), list):
+            lean[field] = [
+                {key: value for key, value in entry.items() if key != "containerID"}
+                if isinstance(entry, dict)
+                else entry
+                for entry in entries
+            ]
+    return {**obj, "status": lean}
+
+
 def _parts(obj: Obj) -> Iterator[tuple[str, str, bytes]]:
-    """What of an object may be shared: (field, field below it, its JSON)."""
+    """What of an object may be shared: (field, field below it, its JSON).
+
+    Single values of a spec go together, under the name _REST: a pod's own are few.
+    """
     for key, level in obj.items():
-        if isinstance(level, dict):
-            for field, value in level.items():
-                if isinstance(value, dict | list) and len(text := _encode(value)) >= _SHARED_BYTES_MIN:
-                    yield key, field, text
+        if not isinstance(level, dict):
+            continue
+        for field, value in level.items():
+            if isinstance(value, dict | list) and len(text := _encode(value)) >= _SHARED_BYTES_MIN:
+                yield key, field, text
+        if key == "spec" and len(text := _encode(_rest(level))) >= _SHARED_BYTES_MIN:
+            yield key, _REST, text
+
+
+def _rest(spec: Obj) -> Obj:
+    return {key: value for key, value in spec.items() if key != "nodeName" and not isinstance(value, dict | list)}
 
 
 def _encode(value: Any) -> bytes:
@@ -240,11 +271,13 @@ def _line(obj: Obj, index: dict[bytes, int]) -> bytes:
     for key, field, text in _parts(obj):
         if text in index:
             taken.setdefault(key, {})[field] = index[text]
-    own = {
-        key: {field: part for field, part in level.items() if field not in taken[key]} if key in taken else level
-        for key, level in obj.items()
-    }
+    own = {key: _own_fields(level, taken[key]) if key in taken else level for key, level in obj.items()}
     return _encode((own, taken)) + b"\n"
+
+
+def _own_fields(level: Obj, taken: dict[str, int]) -> Obj:
+    gone = {*taken, *(_rest(level) if _REST in taken else ())}
+    return {field: value for field, value in level.items() if field not in gone}
 
 
 @contextmanager
