@@ -16,6 +16,7 @@ from plimsoll.kube.pods import events_of
 from plimsoll.kube.snapshot import Snapshot
 from plimsoll.pillars.operator.checks.age import lasting
 from plimsoll.pillars.operator.checks.hints import robbed
+from plimsoll.pillars.operator.checks.plugins import of_node
 
 _SOURCE = "gpu-operator driver container and k8s-driver-manager; facts "
 _MANAGER = "k8s-driver-manager"
@@ -113,12 +114,13 @@ def _finding(case: Case, node: str, fault: DriverFault, what: str, look: str) ->
     restarts = f" ({found.reason}, {found.restarts} restarts)" if found and found.restarts else ""
     path = found.path if found else "status.phase"
     container = found.container if found else ""
-    return case.finding(
+    return of_node(
+        case,
+        node,
         pod,
         f"{what}{restarts}" + (f": {fault.says[:160]}" if fault.says else ""),
         *([f"{path}.reason", f"{path}.message"] if path.endswith(("terminated", "waiting")) else [path]),
         seen={"container": container or _DRIVER, "message": fault.says} if fault.says else {"container": container},
-        affects=[f"node/{node}"],
         remedy=f"kubectl -n {here} logs {title} -c {container or _DRIVER}{' --previous' if restarts else ''}\n{look}",
         severity=fault.severity,
     )

@@ -27,10 +27,12 @@ def plugin_pods(snapshot: Snapshot) -> dict[str, list[Obj]]:
     return {node: pods for node, pods in found.items() if pods}
 
 
-def of_node(case: Case, node: str, pod: Obj, title: str, *paths: str, **more: Any) -> Finding:
+def of_node(
+    case: Case, node: str, pod: Obj, title: str, *paths: str, seen: dict[str, Any] | None = None, **more: Any
+) -> Finding:
     """A finding about a node whose evidence is in one of its pods; about the pod where the node was not read."""
     machine = case.snapshot.get(kinds.NODE, node)
     if machine is None:
-        return case.finding(pod, title, *paths, affects=[f"node/{node}"], **more)
-    seen = {"pod": f"{namespace(pod)}/{name(pod)}", **{path: read(pod, path) for path in paths}}
-    return case.finding(machine, title, seen=seen, affects=[f"node/{node}"], **more)
+        return case.finding(pod, title, *paths, seen=seen, affects=[f"node/{node}"], **more)
+    read_there = {"pod": f"{namespace(pod)}/{name(pod)}", **{path: read(pod, path) for path in paths}}
+    return case.finding(machine, title, seen=read_there | (seen or {}), affects=[f"node/{node}"], **more)

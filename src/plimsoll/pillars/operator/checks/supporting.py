@@ -9,6 +9,7 @@ from plimsoll.kube import kinds
 from plimsoll.kube.objects import name, namespace, text
 from plimsoll.kube.operands import MONITORING, OPERANDS, SUPPORTING, operand_states
 from plimsoll.pillars.operator.checks.age import lasting
+from plimsoll.pillars.operator.checks.plugins import of_node
 
 _JUDGED = ("driver", "vgpu-manager", "container-toolkit", "device-plugin", "mps-control-daemon", "operator-validator",
            "dra-validator")  # fmt: skip
@@ -45,13 +46,14 @@ def supporting_operands_run(case: Case) -> Iterator[Finding]:
             if not state.fails or starting or found.state in ("image", "unschedulable"):
                 continue
             lost = _WITHOUT.get(operand.name, "nobody measures its GPUs" if operand.name in MONITORING else "")
-            yield case.finding(
+            yield of_node(
+                case,
+                node,
                 state.pod,
                 f"{operand.name} on {node} does not run ({found.reason or found.state}, {found.restarts} restarts)"
                 + (f": {state.says[:160]}" if state.says else f": {lost}" if lost else ""),
                 found.path,
                 seen={"state": found.state, "container": found.container, "without it": lost or "unknown"},
-                affects=[f"node/{node}"],
                 severity=None if operand.name in SUPPORTING else Severity.ERROR,
                 remedy=f"kubectl -n {namespace(state.pod)} logs {name(state.pod)} --all-containers --previous\n"
                 f"kubectl -n {namespace(state.pod)} describe pod {name(state.pod)}"

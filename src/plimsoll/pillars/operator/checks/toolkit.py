@@ -14,6 +14,7 @@ from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.operator.checks.age import lasting
 from plimsoll.pillars.operator.checks.driver import driver_broken
 from plimsoll.pillars.operator.checks.hints import robbed
+from plimsoll.pillars.operator.checks.plugins import of_node
 
 _SOURCE = "nvidia-container-toolkit; gpu-operator troubleshooting; facts "
 _NO_RUNTIME = "no runtime for"
@@ -75,13 +76,14 @@ def runtime_configured(case: Case) -> Iterator[Finding]:
         if state is not None and state.pod is not None and found is not None:
             own = found.state == "crash" and found.container not in ("driver-validation", "")
             if own:
-                yield case.finding(
+                yield of_node(
+                    case,
+                    node,
                     state.pod,
                     f"The container toolkit on {node} crashes ({found.reason}, {found.restarts} restarts)"
                     + (f": {state.says[:160]}" if state.says else ""),
                     f"{found.path}.reason",
                     f"{found.path}.message",
-                    affects=[f"node/{node}"],
                     remedy=f"kubectl -n {namespace(state.pod)} logs {name(state.pod)} --previous\n"
                     + _config(case, node),
                 )
@@ -127,12 +129,13 @@ def toolkit_sees_driver(case: Case) -> Iterator[Finding]:
             continue
         how = driver.state if driver else "not-expected"
         host = how in ("not-expected", "pre-installed", "opted-out")
-        yield case.finding(
+        yield of_node(
+            case,
+            title,
             state.pod,
             f"The container toolkit on {title} waits for the driver" + (" of the host" if host else f" ({how})"),
             state.trouble.path,
             seen={"driver": how},
-            affects=[f"node/{title}"],
             remedy=f"kubectl -n {namespace(state.pod)} logs {name(state.pod)} -c driver-validation\n"
             + (f"on {title}: nvidia-smi   # no driver: driver.enabled=true, or install one and reboot" if host
                else f"kubectl -n {namespace(state.pod)} get pods -o wide --field-selector spec.nodeName={title} "
