@@ -128,7 +128,7 @@ class _Api:
         return []
 
     def _asked(self, kind: Kind) -> Iterator[str]:
-        """The versions to ask for, best first. Raises _RefusedError if the kind is there only in ones we do not know."""
+        """The versions to ask for, best first. Raises _RefusedError if it is there only in ones we do not know."""
         if self._versions is None:
             yield from kind.versions
             return
