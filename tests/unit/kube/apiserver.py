@@ -79,6 +79,7 @@ def serving(objects: list[Obj]) -> Iterator[Server]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 1 << 16  # head and body in one packet: two wait for each other's acknowledgement
 
         def handle_any(self) -> None:
             server.seen.append((self.command, self.path))

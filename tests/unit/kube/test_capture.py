@@ -35,7 +35,7 @@ def server() -> Iterator[Server]:
         yield found
 
 
-def kubeconfig(path: Path, url: str, token: str = TOKEN, **cluster: object) -> Path:
+def kubeconfig(path: Path, url: str, token: str = TOKEN, **cluster: Any) -> Path:
     path.write_text(
         json.dumps({
             "apiVersion": "v1", "kind": "Config", "current-context": "lab",
@@ -255,7 +255,7 @@ def test_a_real_api_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     store, peer, port, key = _free_port(), _free_port(), _free_port(), tmp_path / "sa.key"
     subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
     (tmp_path / "tokens.csv").write_text(f"{TOKEN},admin,1,system:masters\n")
-    commands = [
+    commands: list[list[str | Path | None]] = [
         [_program("etcd"), "--data-dir", tmp_path / "etcd", f"--listen-client-urls=http://127.0.0.1:{store}",
          f"--advertise-client-urls=http://127.0.0.1:{store}", f"--listen-peer-urls=http://127.0.0.1:{peer}"],
         [_program("kube-apiserver"), f"--etcd-servers=http://127.0.0.1:{store}", f"--secure-port={port}",
@@ -268,7 +268,8 @@ def test_a_real_api_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for command in commands
     ]
-    config = kubeconfig(tmp_path / "config", f"https://127.0.0.1:{port}", **{"insecure-skip-tls-verify": True})
+    untrusted: dict[str, Any] = {"insecure-skip-tls-verify": True}
+    config = kubeconfig(tmp_path / "config", f"https://127.0.0.1:{port}", **untrusted)
     try:
         deadline = time.monotonic() + 90
         while True:
