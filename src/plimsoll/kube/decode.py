@@ -18,6 +18,7 @@ from plimsoll.units import moment
 YAML_BYTES_MAX = 64 << 20  # the parser does 1.5 MB a second: more would look like a hang
 _DEPTH_MAX = 200
 _ALIASES_MAX = 1000  # a dump has none; a bomb has many
+_ALIASED_MAX = 100_000  # values that aliases may repeat
 _PART_BYTES_MIN = 48  # smaller parts cost more to look up than to keep twice
 
 
@@ -80,13 +81,41 @@ def from_yaml(text: str, where: str) -> Iterator[Any]:
                 what = "nested more than 200 deep" if depth > _DEPTH_MAX else "more than 1000 YAML aliases"
                 line = event.start_mark.line + 1 if event.start_mark else 0
                 raise InputError(what, where=f"{where}:{line}")
-        yield from yaml.load_all(text, _Loader)
+        # Without aliases a text has fewer values than characters.
+        left = [len(text) + _ALIASED_MAX]
+        for document in yaml.load_all(text, _Loader):
+            yield _plain(document, where, left, 0)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{where}:{mark.line + 1}" if mark else where
-        raise InputError(f"not YAML: {getattr(error, 'problem', None) or error}", where=place) from error
+        raise InputError(f"not YAML: {getattr(error, 'problem', None) or error}", where=place, hint=HINT) from error
     except (ValueError, RecursionError, OverflowError) as error:
         raise InputError(f"not YAML that can be read: {error}", where=where) from error
+
+
+def _plain(value: Any, where: str, left: list[int], depth: int) -> Any:
+    """A value as JSON could hold it, each alias a copy. Raises InputError for one that cannot be or has no end."""
+    left[0] -= 1
+    if left[0] < 0 or depth > _DEPTH_MAX:
+        raise InputError("its YAML aliases repeat more than the file holds", where=where)
+    if isinstance(value, dict):
+        return {_key(key, where): _plain(held, where, left, depth + 1) for key, held in value.items()}
+    if isinstance(value, list):
+        return [_plain(held, where, left, depth + 1) for held in value]
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise InputError(f"holds {_a(value)}, which JSON and Kubernetes do not have", where=where)
+
+
+def _key(key: Any, where: str) -> str:
+    """A key as text, as kubectl turns `8080: x` and `true: x` into JSON."""
+    if isinstance(key, str):
+        return key
+    if isinstance(key, bool):
+        return str(key).lower()
+    if isinstance(key, int):
+        return str(key)
+    raise InputError("holds a key that is no text", where=where)
 
 
 HINT = "Plimsoll reads Kubernetes objects: take them with `plimsoll capture` or `kubectl get nodes,pods,… -A -o json`"
@@ -112,6 +141,8 @@ def admit(value: Any, where: str) -> Obj:
             raise InputError(f"{value['kind']}: metadata.{key} is {_a(metadata[key])}", where=where)
     if not metadata.get("name"):
         raise InputError(f"{value['kind']}: metadata.name is missing", where=where)
+    if not metadata["name"].isprintable() or not metadata.get("namespace", "").isprintable():
+        raise InputError(f"{value['kind']}: its name holds control characters", where=where)
     for key in ("labels", "annotations"):
         texts = metadata.get(key) or {}
         if not isinstance(texts, dict) or not all(isinstance(k, str) and isinstance(v, str) for k, v in texts.items()):
@@ -131,10 +162,18 @@ def _a(value: Any) -> str:
     return names.get(type(value), f"a {type(value).__name__}")
 
 
-_TIME = re.compile(rb'"(20\d\d-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\d(?:\.\d{1,9})?Z)"')
+# Fields that say when something happened. Others, such as notAfter or deletionTimestamp, may lie ahead.
+_PAST = (
+    "creationTimestamp", "lastTransitionTime", "lastHeartbeatTime", "lastProbeTime", "lastUpdateTime", "lastTimestamp",
+    "firstTimestamp", "eventTime", "lastObservedTime", "renewTime", "acquireTime", "startTime", "startedAt",
+    "finishedAt", "completionTime", "lastScheduleTime", "lastSuccessfulTime", "lastScaleTime", "lastActiveTime", "time",
+)  # fmt: skip
+_TIME = re.compile(
+    rb'"(?:' + "|".join(_PAST).encode() + rb')":"(20\d\d-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\d(?:\.\d{1,9})?Z)"'
+)
 
 
 def newest_time(encoded: bytes) -> datetime | None:
-    """The newest time of this century written in a JSON text: when the objects were last touched."""
+    """The newest time of this century at which something happened, in a JSON text without blanks."""
     newest = max(_TIME.findall(encoded), default=None)
     return moment(newest.decode()) if newest else None

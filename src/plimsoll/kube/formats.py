@@ -44,14 +44,21 @@ class _Piece(NamedTuple):
     listed: bool
 
 
-def from_json(text: bytes, where: str, sharing: Sharing) -> Iterator[_Piece]:
-    """The objects of one JSON document: a List, a typed List such as PodList, or a single object."""
+def from_json(text: bytes, where: str, sharing: Sharing, *, only: bool = True) -> Iterator[_Piece]:
+    """The objects of one JSON document: a List, a typed List such as PodList, or a single object.
+
+    `only`: this is the only file, so that a document of another kind is an error; else it has none.
+    """
     try:
         head = msgspec.json.decode(text, type=_Head)
+    except msgspec.ValidationError as error:
+        if only:
+            raise InputError(f"JSON, but no Kubernetes object or List: {error}", where=where, hint=HINT) from error
+        return
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(
-            f"not JSON: {error}", where=where, hint=_TRUNCATED if "truncated" in str(error) else ""
-        ) from error
+        raise _no_json(error, where) from error
+    if not only and not head.kind:
+        return
     bare = head.items is not None and not head.kind  # an array of objects, as jq makes them
     if head.items is None or not (bare or head.kind.endswith("List")):
         yield _Piece(admit(_decoded(text, where, sharing), where), False)
@@ -69,14 +76,20 @@ class _Head(msgspec.Struct):
     items: list[msgspec.Raw] | None = None
 
 
-_TRUNCATED = "the file ends in the middle; take it again"
+def _no_json(error: Exception, where: str) -> InputError:
+    if isinstance(error, RecursionError):
+        return InputError("nested deeper than any object", where=where)
+    if isinstance(error, UnicodeDecodeError):
+        return InputError(f"not UTF-8 text: {error.reason} 0x{error.object[error.start]:02x}", where=where)
+    hint = "the file ends in the middle; take it again" if "truncated" in str(error) else ""
+    return InputError(f"not JSON: {error}", where=where, hint=hint)
 
 
 def _decoded(raw: bytes | msgspec.Raw, where: str, sharing: Sharing) -> Any:
     try:
         return sharing.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"not JSON: {error}", where=where) from error
+        raise _no_json(error, where) from error
 
 
 def _typed(value: Any, head: Any) -> Any:
@@ -86,10 +99,13 @@ def _typed(value: Any, head: Any) -> Any:
     return value
 
 
-def from_documents(text: str, where: str) -> Iterator[_Piece]:
-    """The objects of a YAML text: Lists and single objects, document by document. Empty documents are skipped."""
+def from_documents(text: str, where: str, *, only: bool = True) -> Iterator[_Piece]:
+    """The objects of a YAML text: Lists and single objects, document by document. Empty documents are skipped.
+
+    `only`: as in `from_json`.
+    """
     for number, document in enumerate(from_yaml(text, where)):
-        if document is None:
+        if document is None or not (only or (isinstance(document, dict) and document.get("kind"))):
             continue
         place = where if number == 0 else f"{where}: document {number + 1}"
         if isinstance(document, dict) and str(document.get("kind", "")).endswith("List") and "items" in document:
@@ -110,13 +126,13 @@ def file(text: bytes, where: str) -> Found:
     return Found("list" if listed else "manifest", [piece.obj for piece in pieces], _list_coverage(pieces))
 
 
-def _pieces(text: bytes, where: str, sharing: Sharing) -> Iterator[_Piece]:
+def _pieces(text: bytes, where: str, sharing: Sharing, *, only: bool = True) -> Iterator[_Piece]:
     start = text.lstrip()[:1]
     if not start:
         raise InputError("the file is empty", where=where, hint=HINT)
     if start in (b"{", b"["):
-        return from_json(text, where, sharing)
-    return from_documents(decoded_text(text, where), where)
+        return from_json(text, where, sharing, only=only)
+    return from_documents(decoded_text(text, where), where, only=only)
 
 
 def decoded_text(text: bytes, where: str) -> str:
@@ -157,14 +173,14 @@ def _namespaces(pieces: list[_Piece]) -> int:
 
 
 def folder(members: Iterable[Member], where: str) -> Found:
-    """A cluster-info dump or a must-gather: many files, each a List or an object."""
+    """A cluster-info dump or a must-gather: many files, each a List, an object or something else of no interest."""
     sharing, homes, names = Sharing(), set(), set()
     pieces: list[_Piece] = []
     for member in members:
         name = member.name.removeprefix("./")
         names.add(name.rpartition("/")[2])
         if member.content.strip():
-            pieces += _pieces(member.content, f"{where}/{name}", sharing)
+            pieces += _pieces(member.content, f"{where}/{name}", sharing, only=False)
         homes |= set(name.split("/")[:-1]) & _HOMES
     if not pieces:
         raise InputError("holds no JSON or YAML file with Kubernetes objects", where=where, hint=HINT)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import msgspec
 import zstandard
@@ -53,7 +53,7 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     schema_version: str
     form: str
     place: str
-    taken_at: datetime | None
+    taken_at: Annotated[datetime, msgspec.Meta(tz=True)] | None
     taken_at_is: str
     coverage: dict[str, Coverage]
     unread: list[_Refused]
@@ -98,13 +98,11 @@ def _file(file: BinaryIO, where: str) -> Snapshot:
     magic = file.read(4)
     file.seek(0)
     if magic == _ZSTD:
-        with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(file) as stream:
-            lines = _lines(stream, where)
-            first = next(lines, b"")
-            if b'"schemaVersion"' in first[:200]:
-                return _own(first, lines, where)
-            text = b"\n".join([first, *lines])
-        return _text(text, where)
+        lines = _lines(_expanded(file, where))
+        first = next(lines, b"")
+        if b'"schemaVersion"' in first[:200]:
+            return _own(first, lines, where)
+        return _text(b"\n".join([first, *lines]), where)
     if magic[:2] == _GZIP:
         return _text(_gunzip(file, where), where)
     if magic == _ZIP:
@@ -133,19 +131,37 @@ def _bounded(text: bytes, where: str) -> bytes:
     return text
 
 
-def _lines(stream: Any, where: str) -> Iterator[bytes]:
-    rest, size = b"", 0
+def _expanded(file: BinaryIO, where: str) -> Iterator[bytes]:
+    """The content of a zstd file, piece by piece. Every frame of it must be there to its end."""
+    frame, size = None, 0
     try:
-        while chunk := stream.read(1 << 22):
-            size += len(chunk)
-            if size > BYTES_MAX:
-                raise InputError(f"expands to more than {BYTES_MAX >> 20} MiB", where=where, hint=_SMALLER)
-            *whole, rest = (rest + chunk).split(b"\n")
-            yield from whole
+        while packed := file.read(1 << 12):  # expands to 128 MiB at most
+            while packed:
+                frame = frame or zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+                piece = frame.decompress(packed)
+                size += len(piece)
+                if size > BYTES_MAX:
+                    raise InputError(f"expands to more than {BYTES_MAX >> 20} MiB", where=where, hint=_SMALLER)
+                yield piece
+                packed, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
     except zstandard.ZstdError as error:
-        raise InputError(f"the zstd file is damaged or cut short ({error})", where=where) from error
-    if rest:
-        yield rest
+        raise InputError(f"the zstd file is damaged ({error})", where=where) from error
+    if frame:
+        raise InputError("the zstd file is cut short", where=where, hint="take it again")
+
+
+def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """What stands between line ends. A line may span many pieces, so they are joined once."""
+    begun: list[bytes] = []
+    for piece in pieces:
+        first, *rest = piece.split(b"\n")
+        begun.append(first)
+        if rest:
+            yield b"".join(begun)
+            yield from rest[:-1]
+            begun = [rest[-1]]
+    if last := b"".join(begun):
+        yield last
 
 
 def _foreign(found: formats.Found, where: str) -> Snapshot:
@@ -189,7 +205,7 @@ def _own(first: bytes, lines: Iterator[bytes], where: str) -> Snapshot:
             raise InputError("the snapshot is damaged: its end does not fit its beginning", where=where)
     except StopIteration:
         raise InputError("the snapshot is cut short", where=where, hint="take it again") from None
-    except (msgspec.DecodeError, msgspec.ValidationError, LookupError, TypeError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"the snapshot is damaged ({error})", where=where, hint="take it again") from error
     known = {_KINDS[name]: coverage for name, coverage in header.coverage.items() if name in _KINDS}
     unread = [Unread(_KINDS[each.kind], each.reason) for each in header.unread if each.kind in _KINDS]
