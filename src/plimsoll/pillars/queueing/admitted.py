@@ -7,12 +7,11 @@ from datetime import timedelta
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
-from plimsoll.kube.nodes import selected
 from plimsoll.kube.objects import Obj, condition, get, items, name, namespace, number, text
 from plimsoll.kube.pods import trouble
+from plimsoll.pillars.queueing.blame import causes, outlooks
 from plimsoll.pillars.queueing.facts import (
     at_least,
-    flavor_nodes,
     gpu_pods_of,
     key_of,
     state,
@@ -20,7 +19,7 @@ from plimsoll.pillars.queueing.facts import (
     waited,
     workload_token,
 )
-from plimsoll.pillars.queueing.supply import Stuck, causes, free_in, stuck
+from plimsoll.pillars.queueing.supply import Stuck, stuck
 
 PATIENCE = timedelta(minutes=10)  # image pull and model download; longer holds GPUs for nothing
 _SAYS = {
@@ -67,14 +66,16 @@ def _unplaced(case: Case, workload: Obj, pods: list[Stuck], why: str) -> Finding
     seen: dict[str, object] = {"unschedulable pods": ", ".join(name(each.pod) for each in pods[:5])}
     reason = _SAYS.get(why, "")
     if why == "Q40":
-        nodes = flavor_nodes(case.snapshot).get(first.flavor) or tuple(case.snapshot.list(kinds.NODE))
-        fit = [node for node in nodes if selected(node, first.pod)]
-        affects |= {f"node/{name(node)}" for node in fit}
-        free = {name(node): free_in(case.snapshot, node, first.resource) for node in fit}
-        total, most = sum(max(0, each) for each in free.values()), max(free.values(), default=0)
-        seen |= {f"free {first.resource}": total, "most free on one node": most, "wanted by one pod": first.wanted}
-        scattered = most < first.wanted <= total
+        view = outlooks(case.snapshot)[first.shape]
+        affects |= {f"node/{node}" for node in view.lost}
+        seen |= {
+            f"free {first.resource}": view.free,
+            "most free on one node": view.most,
+            "wanted by one pod": first.wanted,
+        }
+        scattered = not view.lost and view.most < first.wanted <= view.free
         reason = "free GPUs lie scattered over its nodes" if scattered else "the scheduler finds no node for its pods"
+        reason += f" ({', '.join(view.lost[:5])} would have room but is not well)" if view.lost else ""
     return case.finding(
         workload,
         f"{submitter(workload)} in {namespace(workload)} is admitted but cannot run: {reason}",

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj, name, namespace
-from plimsoll.pillars.queueing.facts import cluster_queue_of, flavor_nodes, gpu_promises
-from plimsoll.pillars.queueing.supply import SERVICES, Bypass, bypasses, harms, has, promised
+from plimsoll.pillars.queueing.blame import SERVICES, Bypass, bypasses, harms
+from plimsoll.pillars.queueing.facts import cluster_queue_of
+from plimsoll.pillars.queueing.supply import has, promised
 
 Owner = tuple[str, str, str]
 
@@ -45,7 +46,8 @@ def nobody_takes_promised_gpus(case: Case) -> Iterator[Finding]:
     GPUs, the promise is not larger than the hardware, and without the unqueued pods it would fit
     whole on one node. Pods are taken away in thought one by one until it fits: bare pods before
     jobs before services, of equals the one whose controller came last, then the largest. So a
-    service that was there all along is not blamed for a newcomer.
+    service that was there all along is not blamed for a newcomer. A pod that would fit on a node
+    which is cordoned or broken now is harmed by that node, not by a bypass.
     """
     by_owner: dict[Owner, dict[str, Bypass]] = defaultdict(dict)
     hurt: dict[Owner, list[str]] = defaultdict(list)
@@ -123,11 +125,8 @@ def gpu_work_is_queued(case: Case) -> Iterator[Finding]:
 
 def _room(case: Case, pods: list[Bypass]) -> dict[str, str]:
     """Promise and hardware of the GPU pots these pods take from."""
-    at = {one.node for one in pods}
-    wanted = {resource for one in pods for resource in one.wanted}
     return {
         f"{resource} of flavor {flavor}": f"{promised(case.snapshot, (flavor, resource))} promised,"
         f" {has(case.snapshot, (flavor, resource))} there"
-        for flavor, resource in gpu_promises(case.snapshot)
-        if resource in wanted and at & {name(node) for node in flavor_nodes(case.snapshot).get(flavor, ())}
+        for flavor, resource in sorted(set().union(*(one.pots for one in pods)))
     }

@@ -11,6 +11,7 @@ from plimsoll.kube.nodes import untolerated
 from plimsoll.kube.objects import Obj, items, labels, mapping, name, text
 from plimsoll.kube.pods import gpu_pods
 from plimsoll.kube.snapshot import Snapshot
+from plimsoll.pillars.queueing.blame import stuck_by
 from plimsoll.pillars.queueing.facts import (
     Pot,
     autoscaled,
@@ -22,7 +23,7 @@ from plimsoll.pillars.queueing.facts import (
     queue_tokens,
     quotas,
 )
-from plimsoll.pillars.queueing.supply import Stuck, hardware, has, mismatch, passing, promised, stuck_by
+from plimsoll.pillars.queueing.supply import Stuck, hardware, has, mismatch, passing, promised
 
 _FLAVOR_NODES = "kubectl get resourceflavors -o custom-columns=NAME:.metadata.name,LABELS:.spec.nodeLabels"
 

@@ -183,7 +183,7 @@ def _unseen(case: Case) -> Iterator[Obj]:
     for job in case.snapshot.list(kinds.JOB):
         if not labels(job).get(QUEUE_LABEL) or get(job, "spec", "suspend") is not True:
             continue
-        if get(job, "metadata", "uid") in by_owner or owner(job).get("uid") in by_owner:
+        if text(job, "metadata", "uid") in by_owner or text(owner(job), "uid") in by_owner:
             continue
         if "kueue.x-k8s.io/prebuilt-workload-name" in labels(job):
             continue
@@ -244,7 +244,7 @@ def no_job_waits_without_a_queue(case: Case) -> Iterator[Finding]:
         wanted = gpu_requests(get(job, "spec", "template") or {})
         if labels(job).get(QUEUE_LABEL) or get(job, "spec", "suspend") is not True or not wanted:
             continue
-        if get(job, "metadata", "uid") in workload_by_owner(case.snapshot) or owner(job).get("kind"):
+        if text(job, "metadata", "uid") in workload_by_owner(case.snapshot) or owner(job).get("kind"):
             continue
         space, title = namespace(job), name(job)
         queues = [name(each) for each in case.snapshot.list(kinds.LOCAL_QUEUE) if namespace(each) == space]

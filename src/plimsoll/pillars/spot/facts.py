@@ -109,9 +109,9 @@ def templates(obj: Obj) -> list[Obj]:
 
 
 def pool_of(node: Obj) -> tuple[str, str]:
-    """(label key, name) of the node pool a node belongs to; ("", its own name) if it says none."""
+    """(label key, name) of the node pool a node belongs to; ("", "") if it says none."""
     have = labels(node)
-    return next(((key, have[key]) for key in _POOLS if key in have), ("", name(node)))
+    return next(((key, str(have[key])) for key in _POOLS if key in have), ("", ""))
 
 
 @fact

@@ -77,19 +77,18 @@ def spot_nodes_are_tainted(case: Case) -> Iterator[Finding]:
         lasting = [t for t in taints if not text(t, "key").startswith(_OTHER_TAINTS)]
         if has_gpu(node) and not lasting:
             pools[pool_of(node)].append(node)
-    serving = {owner_of(each) for each in services(snapshot)}
+    serving: dict[str, set[str]] = defaultdict(set)
+    for service in services(snapshot):
+        for pod in on_spot(snapshot).get(owner_of(service), []):
+            serving[text(pod, "spec", "nodeName")].add(f"{namespace(service)}/{name(service)}")
     for (key, pool), nodes in sorted(pools.items()):
         here = {name(node) for node in nodes}
-        exposed = [
-            f"{who[1]}/{who[2]}"
-            for who, pods in sorted(on_spot(snapshot).items())
-            if who in serving and any(text(pod, "spec", "nodeName") in here for pod in pods)
-        ]
+        exposed = sorted(set().union(*(serving.get(node, set()) for node in here)))
         holder = snapshot.get(kinds.NODE_POOL, pool) if key == "karpenter.sh/nodepool" else None
         spot = spot_key(labels(nodes[0])) or "karpenter.sh/capacity-type"
         yield case.finding(
             holder or nodes[0],
-            f"{len(nodes)} spot GPU nodes of pool {pool} carry no taint"
+            f"{len(nodes)} spot GPU nodes{f' of pool {pool}' if pool else ''} carry no taint"
             + (f"; {', '.join(exposed)} serves from them now" if exposed else ""),
             "spec.template.spec.taints" if holder else "spec.taints",
             seen={"nodes": ", ".join(sorted(here)[:10]), "services there": ", ".join(exposed)},
