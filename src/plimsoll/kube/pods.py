@@ -172,6 +172,6 @@ def controller(snapshot: Snapshot, pod: Obj) -> tuple[str, str, str]:
         above = owner(parent)
         if above.get("kind"):
             return text(above, "kind"), here, text(above, "name")
-    elif kind == "ReplicaSet" and labels(pod).get("pod-template-hash", "\0") in title:
+    elif kind == "ReplicaSet" and str(labels(pod).get("pod-template-hash", "\0")) in title:
         return "Deployment", here, title.rpartition("-")[0]
     return kind, here, title
