@@ -178,11 +178,11 @@ def metrics_name_their_pods(case: Case) -> Iterator[Finding]:
     their id, which it understands only with KUBERNETES_VIRTUAL_GPUS: else the series of a time-sliced GPU
     have no pod, or one of several, and its cost and its idleness belong to nobody.
     """
-    shared = [
+    shared = {
         name(node)
         for node in gpu_nodes(case.snapshot)
         if labels(node).get("nvidia.com/gpu.sharing-strategy") in ("time-slicing", "mps")
-    ]
+    }
     for each in exporters(case.snapshot):
         container = exporter_container(each)
         have = env_of(container) if container else {}
@@ -201,7 +201,7 @@ def metrics_name_their_pods(case: Case) -> Iterator[Finding]:
             each,
             f"The metrics of {namespace(each)}/{name(each)} {what}",
             "spec.template.spec.containers[0].env",
-            seen={"nodes that share": ", ".join(shared[:5])},
+            seen={"nodes that share": ", ".join(sorted(shared)[:5])},
             remedy="in the ClusterPolicy, dcgmExporter.env: [{name: KUBERNETES_VIRTUAL_GPUS, value: \"true\"}]\n"
             "queries then take max by (UUID, GPU_I_ID) for a device: each sharer has a copy of its series",
         )  # fmt: skip

@@ -92,7 +92,7 @@ def exporter_wanted(snapshot: Snapshot) -> bool | None:
 
 def gpu_count(node: Obj) -> int:
     """Physical GPUs of a node: GFD's count, else what its resources add up to without shares."""
-    stated = labels(node).get("nvidia.com/gpu.count", "")
+    stated = text(labels(node), "nvidia.com/gpu.count")
     if stated.isdecimal():
         return int(stated)
     amount = get(node, "status", "capacity", "nvidia.com/gpu")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
-from plimsoll.kube.objects import containers, text
+from plimsoll.kube.objects import containers, name, text
 from plimsoll.kube.served import vllm_version
 from plimsoll.pillars.security.advisories import AS_OF, TRITON, VLLM, Version, list_flaws, open_flaws, say
 from plimsoll.pillars.security.tenants import READS, Tenant, homes, named, tenants
@@ -40,7 +40,7 @@ def images_are_pinned(case: Case) -> Iterator[Finding]:
             shown = sorted({image for each in loose for _, image in _images(each) if "@sha256:" not in image})
             yield case.finding(
                 home,
-                f"{len(loose)} of {len(own)} GPU workloads in {home['metadata']['name']} run images by tag: {shown[0]}"
+                f"{len(loose)} of {len(own)} GPU workloads in {name(home)} run images by tag: {shown[0]}"
                 + (f" and {len(shown) - 1} more" if shown[1:] else ""),
                 "metadata.name",
                 seen={"workloads": named(loose), "images": ", ".join(shown[:5])},

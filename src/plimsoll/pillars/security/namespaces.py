@@ -62,7 +62,10 @@ def tenants_are_confined(case: Case) -> Iterator[Finding]:
     """
     wanted = case.platform.security.pod_security if case.platform is not None else "baseline"
     for home, own in homes(case.snapshot):
-        have = labels(home).get(_PSA, "")
+        if not labels(home):  # the API server puts one on every namespace
+            yield case.unknown(home, f"Namespace {name(home)} was read without its labels")
+            continue
+        have = text(labels(home), _PSA)
         if _LEVELS.get(have, 3) <= _LEVELS[wanted]:
             continue
         what = f"enforces only {have}" if have else "enforces no Pod Security Standard"
@@ -188,6 +191,11 @@ def _other_policies(snapshot: Snapshot) -> bool:
     return any(text(crd, "spec", "group") in _OTHER_CNI for crd in snapshot.list(kinds.CRD))
 
 
+def _actions(binding: Obj) -> list[str]:
+    value = get(binding, "spec", "validationActions")
+    return [str(each) for each in value] if isinstance(value, list) else []
+
+
 _ENGINES = ("kyverno", "gatekeeper", "kubewarden", "jspolicy", "datree", "polaris")
 
 
@@ -208,7 +216,7 @@ def policies_are_enforced(case: Case) -> Iterator[Finding]:
         bindings.setdefault(text(each, "spec", "policyName"), []).append(each)
     for policy in snapshot.list(kinds.ADMISSION_POLICY):
         own = bindings.get(name(policy), [])
-        actions = {str(action) for each in own for action in get(each, "spec", "validationActions") or []}
+        actions = {action for each in own for action in _actions(each)}
         warned = items(policy, "status", "typeChecking", "expressionWarnings")
         if not own:
             what = "has no binding, so it is never asked"

@@ -34,9 +34,9 @@ ENVVAR = "ACCEPT_NVIDIA_VISIBLE_DEVICES_ENVVAR_WHEN_UNPRIVILEGED"
 def driver_of(node: Obj) -> str:
     """The driver version GPU feature discovery reports for a node; "" if none."""
     have = labels(node)
-    if full := have.get("nvidia.com/cuda.driver-version.full"):
+    if full := text(have, "nvidia.com/cuda.driver-version.full"):
         return full
-    parts = [have.get(f"nvidia.com/cuda.driver.{part}", "") for part in ("major", "minor", "rev")]
+    parts = [text(have, f"nvidia.com/cuda.driver.{part}") for part in ("major", "minor", "rev")]
     return ".".join(part for part in parts if part) if parts[0] else ""
 
 

@@ -153,6 +153,7 @@ _REMEDY = {
                "http://prometheus-operated.monitoring.svc:9090 (an empty template variable is the usual cause)",
     "parameter": "kubectl -n {ns} describe scaledobject {name}\nadd the parameter KEDA names; Prometheus triggers need "
                  "serverAddress, query and threshold",
+    "bounds": "kubectl -n {ns} edit scaledobject {name}\nidleReplicaCount < minReplicaCount <= maxReplicaCount",
     "dns": "kubectl get svc -A | grep -i prometheus   # does {address} exist?\ncorrect serverAddress of ScaledObject "
            "{name}; if the name is right, look at the cluster's DNS",
     "connect": "kubectl get svc,endpointslices -A | grep -i prometheus\nkubectl -n keda run probe --rm -it "

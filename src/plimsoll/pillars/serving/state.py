@@ -32,7 +32,7 @@ def keda_parts(snapshot: Snapshot) -> dict[str, list[Obj]]:
     """KEDA's Deployments by role: operator, metrics (the metrics API server), webhook."""
     found: dict[str, list[Obj]] = {"operator": [], "metrics": [], "webhook": []}
     for each in snapshot.list(kinds.DEPLOYMENT):
-        if role := _KEDA.get(name(each)) or _KEDA.get(labels(each).get("app.kubernetes.io/name", "")):
+        if role := _KEDA.get(name(each)) or _KEDA.get(text(labels(each), "app.kubernetes.io/name")):
             found[role].append(each)
     return found
 
@@ -93,7 +93,7 @@ def down(snapshot: Snapshot) -> dict[str, Down]:
         tokens |= {f"node/{bound}" for pod in pods if (bound := text(pod, "spec", "nodeName"))}
         if any(not text(pod, "spec", "nodeName") for pod in pods):
             tokens |= {f"node/{each}" for each in _homes(snapshot, each)}
-        if queue := labels(each.obj).get("kueue.x-k8s.io/queue-name"):
+        if queue := text(labels(each.obj), "kueue.x-k8s.io/queue-name"):
             tokens.add(f"localqueue/{namespace(each.obj)}/{queue}")
         found[each.token] = Down(each, first_trouble(snapshot, each.obj), frozenset(tokens))
     return found
@@ -114,7 +114,7 @@ def _homes(snapshot: Snapshot, what: Served) -> list[str]:
 class Broken(NamedTuple):
     """Why a ScaledObject does not scale.
 
-    kind: target | address | parameter | dns | connect | auth | multiple | query | empty | server | other.
+    kind: target | address | bounds | parameter | dns | connect | auth | multiple | query | empty | server | other.
     """
 
     kind: str
@@ -125,7 +125,8 @@ class Broken(NamedTuple):
 _KINDS = (
     ("target", r"scaleTargetRef|target resource|the server could not find the requested resource"),
     ("address", r"serverAddress"),
-    ("parameter", r"missing required parameter|error parsing .* metadata|Min/Max Replica Counts|unable to parse"),
+    ("bounds", r"Min/Max Replica Counts|ReplicaCount=\d+ must be"),
+    ("parameter", r"missing required parameter|error parsing .* metadata|unable to parse"),
     ("multiple", r"multiple elements"),
     ("empty", r"may be lost|result is empty|value list is empty|query returns \S*(NaN|Inf)"),
     ("auth", r"status: 40[13]|unauthori[sz]ed|forbidden|x509|certificate|permission denied|authentication"),
@@ -140,7 +141,7 @@ _WHEN = (("lastTimestamp",), ("series", "lastObservedTime"), ("eventTime",), ("m
 def paused(scaled: Obj) -> bool:
     """Whether somebody has told KEDA to leave a ScaledObject's replicas alone."""
     have = annotations_of(scaled)
-    stopped = have.get("autoscaling.keda.sh/paused", "false").lower() != "false"
+    stopped = str(have.get("autoscaling.keda.sh/paused", "false")).lower() != "false"
     return stopped or "autoscaling.keda.sh/paused-replicas" in have or _is(scaled, "Paused", "True")
 
 
