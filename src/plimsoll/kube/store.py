@@ -35,7 +35,7 @@ from plimsoll.kube.snapshot import Coverage, Snapshot, Source, Unread
 
 SCHEMA_VERSION = "plimsoll.dev/snapshot/v1"
 _ZSTD, _GZIP, _ZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b", b"PK\x03\x04"
-_REST = ""  # no field has this name
+_REST = ""  # no field of a served kind has this name
 _SHARED_BYTES_MIN = 48  # a smaller part is cheaper to write twice
 # The volume every pod gets for its token has a random name, the only difference between pods of one template.
 _TOKEN_VOLUME = re.compile(rb'"kube-api-access-[a-z0-9]{5}"')
@@ -268,7 +268,9 @@ def _parts(obj: Obj) -> Iterator[tuple[str, str, bytes]]:
         if not isinstance(level, dict):
             continue
         for field, value in level.items():
-            if isinstance(value, dict | list) and len(text := _encode(value)) >= _SHARED_BYTES_MIN:
+            if not isinstance(value, dict | list) or field == _REST:
+                continue
+            if len(text := _encode(value)) >= _SHARED_BYTES_MIN:
                 yield key, field, text
         if key == "spec" and len(text := _encode(_rest(level))) >= _SHARED_BYTES_MIN:
             yield key, _REST, text
@@ -292,7 +294,7 @@ def _line(obj: Obj, index: dict[bytes, int]) -> bytes:
 
 
 def _own_fields(level: Obj, taken: dict[str, int]) -> Obj:
-    gone = {*taken, *(_rest(level) if _REST in taken else ())}
+    gone = taken.keys() - {_REST} | (_rest(level).keys() if _REST in taken else set())
     return {field: value for field, value in level.items() if field not in gone}
 
 
