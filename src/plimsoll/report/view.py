@@ -96,7 +96,8 @@ def affected(review: Review) -> dict[str, list[Judgement]]:
 
     Keys are tokens: `node/NAME`, `queue/CLUSTERQUEUE`, `service/NAMESPACE/NAME`.
     """
-    found: dict[str, dict[int, Judgement]] = defaultdict(dict)
+    direct: dict[str, set[int]] = defaultdict(set)  # root causes that break the subject themselves
+    through: dict[str, set[int]] = defaultdict(set)  # those behind what breaks it
     for index, each in enumerate(review.judgements):
         if each.verdict is not Verdict.FAIL:
             continue
@@ -105,9 +106,15 @@ def affected(review: Review) -> dict[str, list[Judgement]]:
             low, high = _BREAKS.get(token.partition("/")[0], (Layer.SERVICE, Layer.RISK))
             if low <= layer <= high or layer is Layer.CLUSTER:
                 for subject in _expand(review, token):
-                    for root in each.hidden_behind or (index,):
-                        found[subject][root] = review.judgements[root]
-    return {token: sorted(found[token].values(), key=lambda root: -root.severity) for token in sorted(found)}
+                    through[subject].update(each.hidden_behind)
+                    direct[subject].update(() if each.hidden_behind else (index,))
+    return {
+        subject: sorted(
+            (review.judgements[root] for root in direct[subject] or through[subject]),
+            key=lambda root: (-root.severity, root.check.id, str(root.finding.object)),
+        )
+        for subject in sorted(through)
+    }
 
 
 def _expand(review: Review, token: str) -> list[str]:

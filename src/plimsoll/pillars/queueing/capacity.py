@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
-from plimsoll.kube.nodes import untolerated
+from plimsoll.kube.nodes import has_gpu, untolerated
 from plimsoll.kube.objects import Obj, items, labels, mapping, name, text
 from plimsoll.kube.pods import gpu_pods
 from plimsoll.kube.snapshot import Snapshot
@@ -111,6 +111,8 @@ def promises_can_be_kept(case: Case) -> Iterator[Finding]:
         total, there = promised(snapshot, pot), has(snapshot, pot)
         if total <= there or not flavor_nodes(snapshot).get(flavor) or mismatch(snapshot, pot):
             continue
+        if not there and not any(has_gpu(node) for node in flavor_nodes(snapshot)[flavor]):
+            continue  # nobody has found a GPU there yet: that is the operator's trouble, not the quota's
         victims = [each for each in stuck_by(snapshot, "Q21") if (each.flavor, each.resource) == pot]
         holder = _largest(snapshot, lines)
         if holder is None:
