@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from plimsoll.check.model import Check, Layer
+from plimsoll.report.view import as_shell
 
 
 def page(check: Check) -> str:
@@ -22,5 +23,17 @@ def page(check: Check) -> str:
         lines.append(f"- unknown unless whole: {', '.join(whole)}")
     if check.needs_platform:
         lines.append("- needs: platform.yaml")
-    lines += ["", check.why, "", "## Remedy", "", "```sh", check.remedy, "```", "", f"Source: {check.source}", ""]
+    lines += [
+        "",
+        check.why,
+        "",
+        "## Remedy",
+        "",
+        "```sh",
+        as_shell(check.remedy),
+        "```",
+        "",
+        f"Source: {check.source}",
+        "",
+    ]
     return "\n".join(lines)

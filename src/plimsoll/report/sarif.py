@@ -14,7 +14,7 @@ import msgspec
 from plimsoll import __version__
 from plimsoll.check.model import Check, Severity, Verdict
 from plimsoll.check.run import Judgement, Review
-from plimsoll.report.view import remedy
+from plimsoll.report.view import as_shell, remedy
 
 _LEVEL = {Severity.CRITICAL: "error", Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 # What GitHub-style viewers sort by; the bands are theirs (over 9 critical, 7 high, 4 medium).
@@ -42,7 +42,7 @@ def _rule(check: Check) -> dict[str, Any]:
         "id": check.id,
         "shortDescription": {"text": check.title},
         "fullDescription": {"text": check.why},
-        "help": {"text": check.remedy},
+        "help": {"text": as_shell(check.remedy)},
         "defaultConfiguration": {"level": _LEVEL[check.severity]},
         "properties": {"tags": [check.pillar], "security-severity": _SECURITY_SEVERITY[check.severity]},
     }

@@ -78,9 +78,16 @@ def _fault(console: Any, group: Group) -> None:
     _also(console, group)
     if group.hidden:
         _line(console, f"hides {_hidden(group.hidden)}", "dim", indent=2)
-    for index, line in enumerate(remedy(first).strip().splitlines()):
-        _line(console, f"{'do    ' if index == 0 else '      '}{line}", "green", indent=2)
+    for index, line in enumerate(remedy(first).splitlines()):
+        _command(console, f"  {'do    ' if index == 0 else '      '}{line}")
     console.print()
+
+
+def _command(console: Any, line: str) -> None:
+    """A line to be copied: never wrapped."""
+    from rich.text import Text
+
+    console.print(Text(clean(line), style="green"), soft_wrap=True)
 
 
 def _also(console: Any, group: Group) -> None:
@@ -109,6 +116,7 @@ def _hidden(hidden: tuple[Judgement, ...]) -> str:
 
 
 def _risks(console: Any, groups: tuple[Group, ...]) -> None:
+    """One row a check. What is only worth knowing is named below the table; every other format holds it whole."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -120,15 +128,19 @@ def _risks(console: Any, groups: tuple[Group, ...]) -> None:
     table.add_column("check", no_wrap=True)
     table.add_column("object", overflow="fold", ratio=2)
     table.add_column("what", overflow="fold", ratio=5)
-    for group in groups:
-        for each in group.members:
-            table.add_row(
-                Text(str(group.severity), _STYLE[group.severity]),
-                group.check.id,
-                Text(clean(str(each.finding.object))),
-                Text(clean(each.finding.title)),
-            )
-    console.print(table)
+    for group in (group for group in groups if group.severity > Severity.INFO):
+        first, more = group.evidence_of.finding, len(group.members) - 1
+        table.add_row(
+            Text(str(group.severity), _STYLE[group.severity]),
+            group.check.id,
+            Text(clean(str(first.object)) + (f" and {more} more" if more else "")),
+            Text(clean(first.title)),
+        )
+    if table.row_count:
+        console.print(table)
+    notes = [group.check.id for group in groups if group.severity is Severity.INFO]
+    if notes:
+        _line(console, f"Worth knowing: {', '.join(notes)} (plimsoll explain ID; -o json or html shows them)", "dim")
 
 
 def _unknown(console: Any, review: Review, unknown: tuple[Judgement, ...]) -> None:
@@ -144,10 +156,10 @@ def _pillars(console: Any, summaries: tuple[PillarSummary, ...]) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("pillar", "score", "passed", "failed", "unknown", "waived", "root causes", "worst"):
+    for name in ("pillar", "score", "passed", "failed", "unknown", "waived", "worst"):
         table.add_column(name, justify="left" if name in ("pillar", "worst") else "right")
     for one in summaries:
-        figures = (one.passed, one.failed, one.unknown, one.waived, one.root_causes)
+        figures = (one.passed, one.failed, one.unknown, one.waived)
         worst = "" if one.worst is None else str(one.worst)
         table.add_row(one.pillar, "?" if one.score is None else str(one.score), *map(str, figures), worst)
     console.print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import NamedTuple
 
@@ -73,11 +74,13 @@ def sentence(review: Review) -> str:
     seen = view(review)
     if seen.faults:
         count = sum(len(group.members) for group in seen.faults)
-        objects = "1 root cause" if count == 1 else f"{count} root causes"
-        rest = f"; {seen.hidden} more findings are hidden behind" if seen.hidden else ""
-        return f"Not fit for production: {objects} break something now{rest}"
+        what = "1 root cause breaks" if count == 1 else f"{count} root causes break"
+        more = "1 more finding is" if seen.hidden == 1 else f"{seen.hidden} more findings are"
+        rest = f"; {more} hidden behind" if seen.hidden else ""
+        return f"Not fit for production: {what} something now{rest}"
     if seen.risks and max(group.severity for group in seen.risks) >= Severity.WARNING:
-        return f"Nothing is broken now; {sum(len(group.members) for group in seen.risks)} risks stand"
+        count = sum(len(group.members) for group in seen.risks if group.severity >= Severity.WARNING)
+        return f"Nothing is broken now; {'1 risk stands' if count == 1 else f'{count} risks stand'}"
     if seen.unknown:
         return f"Nothing is broken in what was read; {len(seen.unknown)} checks could not be judged"
     return "Fit for production: every check passed"
@@ -132,8 +135,29 @@ def _expand(review: Review, token: str) -> list[str]:
     return []
 
 
+_COMMAND = re.compile(r"(kubectl|helm|plimsoll|crane) ")
+_SAID_FIRST = re.compile(r"(?P<words>[^'\"$]*?)[:;]? (?P<command>(kubectl|helm|plimsoll|crane) .+)")
+
+
 def remedy(each: Judgement) -> str:
-    return each.finding.remedy or each.check.remedy
+    """What to do, as lines a shell takes: commands, and everything else as comments."""
+    return as_shell(each.finding.remedy or each.check.remedy)
+
+
+def as_shell(text: str) -> str:
+    """Advice as commands and comments. A line may say something first: `when it is mended: kubectl …`."""
+    lines: list[str] = []
+    goes_on = False  # a command that ends in a backslash continues
+    for line in text.strip().splitlines():
+        said = None if goes_on or _COMMAND.match(line) else _SAID_FIRST.fullmatch(line)
+        if said:
+            lines += [f"# {said['words'].strip()}", said["command"]]
+        elif goes_on or _COMMAND.match(line) or line.startswith("#") or not line.strip():
+            lines.append(line)
+        else:
+            lines.append(f"# {line.strip()}")
+        goes_on = not lines[-1].startswith("#") and lines[-1].endswith("\\")
+    return "\n".join(lines)
 
 
 def clean(raw: str) -> str:
