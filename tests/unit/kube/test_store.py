@@ -79,7 +79,7 @@ common = [{"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effe
 @given(specs=st.lists(st.dictionaries(st.text(max_size=8), values | st.sampled_from(common), max_size=5), max_size=6))
 def test_objects_of_any_shape_come_back(tmp_path_factory: pytest.TempPathFactory, specs: list[Obj]) -> None:
     path = tmp_path_factory.mktemp("any") / "file"
-    objects = [
+    objects: list[Obj] = [
         {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": f"n{i}"}, "spec": spec, "data": spec}
         for i, spec in enumerate(specs)
     ]
