@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import msgspec
+
 from plimsoll.cli.main import VERBS, plimsoll
 from plimsoll.pillars import PILLARS, all_checks
 from plimsoll.report.json import schema as report_schema

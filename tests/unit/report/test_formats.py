@@ -19,6 +19,7 @@ from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj, name
 from plimsoll.kube.snapshot import Coverage, Snapshot, Source, Unread
 from plimsoll.report.json import schema
+from plimsoll.report.view import as_shell
 
 PILLARS = ("operator", "security")
 HOSTILE = "<script>alert(1)</script> [link](javascript:x) |cell| `tick` \x1b[31m\x00 \u202e {{7*7}} [bold]rich[/]"
@@ -163,3 +164,15 @@ def test_prometheus_lines_are_samples_and_unique() -> None:
     assert all(sample.fullmatch(line) for line in lines)
     series = [line.rpartition(" ")[0] for line in lines]
     assert len(series) == len(set(series))
+
+
+def test_a_remedy_is_commands_and_comments() -> None:
+    text = "kubectl get pods\nwhen it is mended: kubectl delete pod x\nraise the limit\nkubectl patch x \\\n  --type merge\n"
+    assert as_shell(text).splitlines() == [
+        "kubectl get pods",
+        "# when it is mended",
+        "kubectl delete pod x",
+        "# raise the limit",
+        "kubectl patch x \\",
+        "  --type merge",
+    ]
