@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ GOLDEN = ROOT / "tests" / "golden" / "init" / "lab.yaml"
 
 @pytest.fixture(autouse=True)
 def _recordings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is read is a recording; how files and clusters are read is tested with what reads them."""
+    """Read recordings without a process; how files and clusters are read is tested with what reads them."""
 
     def read(snapshot: Path | None, context: str | None, kubeconfig: Path | None) -> Any:
         assert snapshot is not None
@@ -122,3 +124,18 @@ def test_a_name_that_is_none_is_refused() -> None:
     done = run(LAB / "healthy.json.gz", "--name", "Acme Inc", "-o", "-")
     assert done.exit_code == 2
     assert "'Acme Inc'" in done.stderr
+
+
+def test_from_the_command_line_to_a_judgement(tmp_path: Path) -> None:
+    def plimsoll(*args: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "plimsoll", *map(str, args)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+
+    done = plimsoll("init", LAB / "healthy.json.gz")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert "Traceback" not in done.stderr
+    judged = plimsoll("check", LAB / "healthy.json.gz", "-f", "platform.yaml", "-o", "json")
+    assert judged.returncode == 0, judged.stderr
+    again = plimsoll("init", LAB / "healthy.json.gz")
+    assert again.returncode == 2
+    assert again.stderr == "error: platform.yaml: exists already\n\nhint: --force writes over it\n"

@@ -250,7 +250,7 @@ class TestServices:
         spot = node("x", {"nvidia.com/gpu": "8"}, pool="h", **H100, **{"karpenter.sh/capacity-type": "spot"})
         found = declared(spot, server("chat", "s", ["--model=m"]))
         assert found.platform.spot.never == ()
-        assert said(found, "chat serve on spot capacity")
+        assert said(found, "there are services on spot capacity: chat")
 
     def test_what_does_not_fit_is_left_out_and_said(self) -> None:
         found = declared(

@@ -73,7 +73,7 @@ def declare(snapshot: Snapshot, name: str = "platform") -> Declared:
     spot = {pool.name for pool in found.pools if pool.capacity == "spot"}
     risky = [service.name for service in serving if service.pool in spot]
     if risky:
-        say(f"{listed(risky)} serve on spot capacity: spot.never is empty, so that they may")
+        say(f"spot.never is empty, for there are services on spot capacity: {listed(risky)}")
     platform = Platform(
         metadata=Metadata(name=name),
         cluster=here,

@@ -12,7 +12,7 @@ from plimsoll.kube import kinds
 from plimsoll.kube.declare.machines import INSTANCE_TYPE
 from plimsoll.kube.declare.words import Say, listed, usual, valid
 from plimsoll.kube.nodes import gpu_nodes
-from plimsoll.kube.objects import Obj, containers, get, labels, mapping, name, namespace, pod_template, text
+from plimsoll.kube.objects import Obj, containers, get, items, labels, mapping, name, namespace, pod_template, text
 from plimsoll.kube.operands import cluster_policy, operator_deployment, operator_namespace
 from plimsoll.kube.snapshot import Snapshot
 from plimsoll.spec.model import Cluster
@@ -173,7 +173,7 @@ def find_observability(snapshot: Snapshot, say: Say) -> Observability:
     asked = [
         address
         for scaled in snapshot.list(kinds.SCALED_OBJECT)
-        for trigger in (get(scaled, "spec", "triggers") or [])
+        for trigger in items(scaled, "spec", "triggers")
         if (address := text(trigger, "metadata", "serverAddress")) and valid(address, Url)
     ]
     url = usual(asked) or _prometheus_service(snapshot)

@@ -130,6 +130,6 @@ def _manager_config(snapshot: Snapshot) -> dict[str, Any] | None:
     return None
 
 
-def _duration(text_: str) -> Duration | None:
+def _duration(written: str) -> Duration | None:
     """A duration as Go prints it (`10m0s`), or None."""
-    return Duration.read(text_) or None if text_ and _GO_DURATION.match(text_) else None
+    return Duration.read(written) or None if written and _GO_DURATION.match(written) else None

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from plimsoll.kube import kinds
 from plimsoll.kube.declare.books import Books, Key
 from plimsoll.kube.declare.engine import command
 from plimsoll.kube.declare.pools import Found
@@ -16,7 +17,6 @@ from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, namesp
 from plimsoll.kube.pods import finished, gpu_requests
 from plimsoll.kube.served import Served, pods_of, served, vllm_container, vllm_version
 from plimsoll.kube.snapshot import Snapshot
-from plimsoll.spec.pools import Pool
 from plimsoll.spec.serving import Engine, Replicas, Service, Window
 from plimsoll.spec.values import Name
 from plimsoll.units import count
@@ -83,16 +83,14 @@ def _where(snapshot: Snapshot, each: Served, found: Found, books: Books) -> Key 
     resource = next(iter(each.gpus))
     on = (found.of_node.get(text(pod, "spec", "nodeName")) for pod in pods_of(snapshot, each.obj))
     its = usual(pool.name for pool in on if pool)
-    accepted = [pool.name for pool in found.pools if _accepts(pool, each.template)]
-    for pool in (*([its] if its else []), *accepted):
-        if unit := books.unit(pool, resource):
-            return pool, unit
+    if its and (unit := books.unit(its, resource)):
+        return its, unit
+    accepting = {found.of_node[name(node)].name for node in snapshot.list(kinds.NODE)
+                 if name(node) in found.of_node and selected(node, each.template)}  # fmt: skip
+    for pool in found.pools:
+        if pool.name in accepting and (unit := books.unit(pool.name, resource)):
+            return pool.name, unit
     return None
-
-
-def _accepts(pool: Pool, template: Obj) -> bool:
-    return selected({"metadata": {"labels": {**pool.selector, "node.kubernetes.io/instance-type": pool.instance_type}}},
-                    template)  # fmt: skip
 
 
 def _queued(each: Served) -> bool:

@@ -19,11 +19,13 @@ Note = Callable[[str, str], None]
 
 def valid(value: object, wanted: Any) -> bool:
     """Whether a declaration's field of the type `wanted` takes a value."""
+    if not printable(value):
+        return False
     try:
         msgspec.convert(value, wanted)
     except msgspec.ValidationError:
         return False
-    return printable(value)
+    return True
 
 
 def printable(value: object) -> bool:
