@@ -13,7 +13,7 @@ from typing import NamedTuple
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes, selected
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, namespace, pod_template, text
-from plimsoll.kube.pods import Trouble, finished, trouble
+from plimsoll.kube.pods import Trouble, by_template, finished, trouble
 from plimsoll.kube.snapshot import Snapshot, fact
 
 GATE = "nvidia.com/gpu.deploy."
@@ -152,8 +152,8 @@ def operand_pods(snapshot: Snapshot) -> dict[tuple[str, str], Obj]:
     def rank(pod: Obj) -> tuple[bool, str]:
         return not get(pod, "metadata", "deletionTimestamp"), text(pod, "metadata", "creationTimestamp")
 
-    for pod in snapshot.list(kinds.POD):
-        if (operand := operand_of(pod)) and not finished(pod) and (node := _meant_for(pod)):
+    for pod, operand in by_template(snapshot, operand_of):
+        if not finished(pod) and (node := _meant_for(pod)):
             held = found.get((operand, node))
             if held is None or rank(pod) > rank(held):
                 found[operand, node] = pod

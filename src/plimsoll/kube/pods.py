@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
 
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, namespace, number, owner, text
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.units import count
 
+T = TypeVar("T")
 GPU_PREFIXES = ("nvidia.com/gpu", "nvidia.com/mig-")
 _AMOUNTS = ("nvidia.com/gpumem", "nvidia.com/gpucores")  # HAMi: MiB and percent beside nvidia.com/gpu, no devices
 
 
+@lru_cache(maxsize=1024)  # the same dozen names on every node and container
 def is_gpu(resource: str) -> bool:
     """Whether an extended resource name is a GPU or a share of one."""
     return resource.startswith(GPU_PREFIXES) and not resource.startswith(_AMOUNTS)
@@ -40,22 +44,98 @@ def gpu_requests(pod: Obj) -> dict[str, int]:
     return {resource: amount for resource, amount in sorted(total.items()) if amount}
 
 
+class _Census(NamedTuple):
+    """What one pass over every pod finds."""
+
+    bound: dict[str, list[Obj]]
+    ended: list[Obj]
+    troubled: list[tuple[Obj, Trouble]]
+
+
 @fact
-def gpu_pods(snapshot: Snapshot) -> tuple[tuple[Obj, dict[str, int]], ...]:
-    """Every pod that asks for GPUs and has not ended, with what it asks for."""
-    found = ((pod, gpu_requests(pod)) for pod in snapshot.list(kinds.POD) if not finished(pod))
-    return tuple((pod, wanted) for pod, wanted in found if wanted)
+def _census(snapshot: Snapshot) -> _Census:
+    found = _Census(defaultdict(list), [], [])
+    for pod in snapshot.list(kinds.POD):
+        if finished(pod):
+            found.ended.append(pod)
+            continue
+        if node := text(pod, "spec", "nodeName"):
+            found.bound[node].append(pod)
+        if not ready(pod):
+            found.troubled.append((pod, _obstacle(pod)))
+    return found._replace(bound=dict(found.bound))
 
 
 @fact
 def pods_by_node(snapshot: Snapshot) -> dict[str, list[Obj]]:
     """Pods that have not ended, by the node they are bound to."""
-    found: dict[str, list[Obj]] = defaultdict(list)
-    for pod in snapshot.list(kinds.POD):
-        node = text(pod, "spec", "nodeName")
-        if node and not finished(pod):
-            found[node].append(pod)
+    return _census(snapshot).bound
+
+
+@fact
+def ended_pods(snapshot: Snapshot) -> list[Obj]:
+    """Every pod that has succeeded or failed."""
+    return _census(snapshot).ended
+
+
+@fact
+def troubled_pods(snapshot: Snapshot) -> list[tuple[Obj, Trouble]]:
+    """Every pod that is not ready and has not ended, with its trouble."""
+    return _census(snapshot).troubled
+
+
+@fact
+def _templates(snapshot: Snapshot) -> list[list[int]]:
+    """Places in the list of pods of those that are sure to be made from one template.
+
+    A snapshot keeps parts that are equal as one object, so one template makes thousands of pods with the very same
+    labels and containers; in other forms of input every pod stands alone.
+    """
+    found: dict[tuple[str | int, ...], list[int]] = defaultdict(list)
+    for place, pod in enumerate(snapshot.list(kinds.POD)):
+        head, spec = mapping(pod, "metadata"), mapping(pod, "spec")
+        parts = (*map(head.get, _HEAD_PARTS), *map(spec.get, _SPEC_PARTS))
+        found[(text(head, "namespace"), *map(id, parts))].append(place)
+    return list(found.values())
+
+
+_HEAD_PARTS = ("labels", "ownerReferences")
+_SPEC_PARTS = ("containers", "initContainers", "volumes", "runtimeClassName", "resourceClaims")
+
+
+def by_template(snapshot: Snapshot, judge: Callable[[Obj], T]) -> list[tuple[Obj, T]]:
+    """Every pod whose template `judge` says something true of, with what it says; in reading order.
+
+    It is asked once for a template, so it may read only what _templates compares: namespace, labels,
+    owners, containers, volumes, runtime class and claims.
+    """
+    pods = snapshot.list(kinds.POD)
+    answers = ((places, judge(pods[places[0]])) for places in _templates(snapshot))
+    found = sorted(((place, said) for places, said in answers if said for place in places), key=lambda each: each[0])
+    return [(pods[place], said) for place, said in found]
+
+
+@fact
+def _labelled(snapshot: Snapshot) -> dict[tuple[str, str], list[Obj]]:
+    found: dict[tuple[str, str], list[Obj]] = defaultdict(list)
+    for pod, tags in by_template(snapshot, lambda pod: [(key, text(labels(pod), key)) for key in _NAMING]):
+        for tag in tags:
+            found[tag].append(pod)
     return dict(found)
+
+
+_NAMING = ("app", "app.kubernetes.io/name")
+
+
+def labelled_pods(snapshot: Snapshot, key: str, value: str) -> list[Obj]:
+    """Every pod with that value of a label that names applications (_NAMING), in reading order."""
+    return _labelled(snapshot).get((key, value), [])
+
+
+@fact
+def gpu_pods(snapshot: Snapshot) -> tuple[tuple[Obj, dict[str, int]], ...]:
+    """Every pod that asks for GPUs and has not ended, with what it asks for."""
+    return tuple((pod, wanted) for pod, wanted in by_template(snapshot, gpu_requests) if not finished(pod))
 
 
 @fact
@@ -90,7 +170,10 @@ def finished(pod: Obj) -> bool:
 
 
 def ready(pod: Obj) -> bool:
-    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in items(pod, "status", "conditions"))
+    for each in items(pod, "status", "conditions"):
+        if each.get("type") == "Ready" and each.get("status") == "True":
+            return True
+    return False
 
 
 class Trouble(NamedTuple):
@@ -113,8 +196,10 @@ def trouble(pod: Obj) -> Trouble | None:
     `init` means a container is running but has not let the next one start:
     the pod waits for somebody else. `crash` means its own container fails.
     """
-    if finished(pod) or ready(pod):
-        return None
+    return None if finished(pod) or ready(pod) else _obstacle(pod)
+
+
+def _obstacle(pod: Obj) -> Trouble:
     placed = next((c for c in items(pod, "status", "conditions") if c.get("type") == "PodScheduled"), {})
     if placed.get("status") == "False":
         return Trouble(

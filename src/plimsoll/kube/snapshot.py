@@ -68,6 +68,7 @@ class Snapshot:
             group = text(obj, "apiVersion").rpartition("/")[0]
             bucket = self._by_kind.setdefault((group, text(obj, "kind")), {})
             bucket[namespace(obj), name(obj)] = obj
+        self._lists: dict[tuple[str, str], tuple[Obj, ...]] = {}
         self._facts: dict[Callable[..., Any], Any] = {}
         self._served = self._served_groups()
 
@@ -81,7 +82,10 @@ class Snapshot:
 
     def list(self, kind: Kind) -> tuple[Obj, ...]:
         """Every object of a kind that was read, in reading order."""
-        return tuple(self._by_kind.get((kind.group, kind.kind), {}).values())
+        key = kind.group, kind.kind
+        if key not in self._lists:
+            self._lists[key] = tuple(self._by_kind.get(key, {}).values())
+        return self._lists[key]
 
     def get(self, kind: Kind, name: str, namespace: str = "") -> Obj | None:
         """One object by name, or None. None means absent only where coverage is WHOLE."""

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from plimsoll.gpus.catalogue import from_product
 from plimsoll.gpus.model import Sku
-from plimsoll.kube import kinds, operands
+from plimsoll.kube import operands
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, text
 from plimsoll.kube.operands import operand_of, operator_namespace
-from plimsoll.kube.pods import finished, ready
+from plimsoll.kube.pods import by_template, finished, ready
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.units import count, moment
 
@@ -28,8 +28,8 @@ def standalone(template: Obj) -> str:
 
 @fact
 def _standalone_pods(snapshot: Snapshot) -> dict[tuple[str, str], Obj]:
-    found = ((standalone(pod), pod) for pod in snapshot.list(kinds.POD))
-    return {(app, text(pod, "spec", "nodeName")): pod for app, pod in found if app and not finished(pod)}
+    found = by_template(snapshot, standalone)
+    return {(app, text(pod, "spec", "nodeName")): pod for pod, app in found if not finished(pod)}
 
 
 def operand(snapshot: Snapshot, app: str, node: str) -> Obj | None:

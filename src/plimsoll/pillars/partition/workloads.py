@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj, get, items, mapping, owner, pod_template, text
-from plimsoll.kube.pods import controller, gpu_requests
+from plimsoll.kube.pods import by_template, controller, gpu_requests
 from plimsoll.kube.snapshot import Snapshot
 
 WORKLOADS = (kinds.DEPLOYMENT, kinds.STATEFUL_SET, kinds.DAEMON_SET, kinds.JOB, kinds.CRON_JOB)
@@ -29,9 +29,8 @@ def gpu_templates(snapshot: Snapshot) -> Iterator[tuple[Obj, Obj, str]]:
             template = pod_template(obj)
             if not (kind is kinds.JOB and text(owner(obj), "kind") in kinds.BY_NAME) and gpu_requests(template):
                 yield obj, template, "spec.jobTemplate.spec.template." if kind is kinds.CRON_JOB else "spec.template."
-    for pod in snapshot.list(kinds.POD):
-        if not owner(pod) and gpu_requests(pod):
-            yield pod, pod, ""
+    for pod, _ in by_template(snapshot, lambda pod: not owner(pod) and gpu_requests(pod)):
+        yield pod, pod, ""
 
 
 def memory_share(pod: Obj) -> float:

@@ -9,6 +9,7 @@ from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj, containers, get, items, labels, name, namespace, number, owner, selects, text
 from plimsoll.kube.pods import gpu_requests, trouble
+from plimsoll.kube.served import pods_by_namespace
 from plimsoll.kube.snapshot import Snapshot
 from plimsoll.pillars.queueing.facts import (
     PRIORITY_LABEL,
@@ -92,7 +93,7 @@ def _down(case: Case, manager: Obj) -> str:
 def _pods(snapshot: Snapshot, manager: Obj) -> list[Obj]:
     selector = get(manager, "spec", "selector")
     space = namespace(manager)
-    return [pod for pod in snapshot.list(kinds.POD) if namespace(pod) == space and selects(selector, labels(pod))]
+    return [pod for pod in pods_by_namespace(snapshot).get(space, []) if selects(selector, labels(pod))]
 
 
 def _stopped(case: Case, manager: Obj, why: str) -> Finding:

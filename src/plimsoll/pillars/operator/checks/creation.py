@@ -45,9 +45,10 @@ def operand_pods_accepted(case: Case) -> Iterator[Finding]:
         severity = max(each.severity for each in wrongs)
         yield _refused(case, subject, nodes, wrongs[0].says, severity, wrongs[0].operands)
     for worker in nfd.workers(case.snapshot):
-        says = refusal(case.snapshot, worker)
+        if not (says := refusal(case.snapshot, worker)):
+            continue
         bare = [name(node) for node in machines(case.snapshot) if name(node) not in nfd.worker_pods(case.snapshot)]
-        if says and bare:
+        if bare:
             yield _refused(case, worker, bare, says, Severity.ERROR)
 
 

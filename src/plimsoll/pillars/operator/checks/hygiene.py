@@ -10,7 +10,7 @@ from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, annotations_of, containers, get, items, labels, name, namespace, text
 from plimsoll.kube.operands import operator_namespace
-from plimsoll.kube.pods import controller, gpu_pods, gpu_requests, pods_by_node
+from plimsoll.kube.pods import by_template, controller, finished, gpu_pods, gpu_requests
 from plimsoll.kube.snapshot import Snapshot
 
 Owner = tuple[str, str, str]  # kind, namespace, name
@@ -39,13 +39,12 @@ def gpu_use_is_requested(case: Case) -> Iterator[Finding]:
     know, so two jobs share one GPU unseen, memory runs out, and the use is billed to nobody.
     Monitoring and other DaemonSets are left alone.
     """
+    on_gpus = {name(node) for node in gpu_nodes(case.snapshot)}
+    spared = ("kube-system", operator_namespace(case.snapshot))
     found = [
         (pod, how)
-        for node in gpu_nodes(case.snapshot)
-        for pod in pods_by_node(case.snapshot).get(name(node), [])
-        if namespace(pod) not in ("kube-system", operator_namespace(case.snapshot))
-        and not _is_agent(pod)
-        and (how := _reaches_gpus(pod))
+        for pod, how in by_template(case.snapshot, lambda pod: "" if namespace(pod) in spared else _reaches_gpus(pod))
+        if text(pod, "spec", "nodeName") in on_gpus and not finished(pod) and not _is_shared_out(pod)
     ]
     for (kind, here, title), obj, ways, count in _by_owner(case.snapshot, found):
         inner = "spec" if obj.get("kind") == "Pod" else "spec.template.spec"
@@ -62,17 +61,20 @@ def gpu_use_is_requested(case: Case) -> Iterator[Finding]:
 
 
 def _is_agent(pod: Obj) -> bool:
-    """Whether a pod looks after the node, or another system accounts for its share of a GPU."""
+    """Whether a pod looks after its node."""
     owners = items(pod, "metadata", "ownerReferences")
-    if any(owner.get("kind") in ("DaemonSet", "Node") for owner in owners) or items(pod, "spec", "resourceClaims"):
-        return True
+    return any(owner.get("kind") in ("DaemonSet", "Node") for owner in owners)
+
+
+def _is_shared_out(pod: Obj) -> bool:
+    """Whether another system accounts for a pod's share of a GPU."""
     marks = (*labels(pod), *annotations_of(pod))
     return any(mark.startswith(("runai", "run.ai/", "gpu-fraction", "gpu-memory", "hami.io/")) for mark in marks)
 
 
 def _reaches_gpus(pod: Obj) -> str:
-    """How a pod without a GPU request reaches GPUs; "" if it does not."""
-    if gpu_requests(pod):
+    """How a pod that claims no GPU and is no agent of its node reaches GPUs; "" if it does not."""
+    if _is_agent(pod) or items(pod, "spec", "resourceClaims") or gpu_requests(pod):
         return ""
     for _, container in containers(pod):
         for entry in items(container, "env"):

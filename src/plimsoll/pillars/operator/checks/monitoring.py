@@ -8,7 +8,7 @@ from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
 from plimsoll.kube.kinds import Kind
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, namespace, number, selects, text
-from plimsoll.kube.pods import controller, ready
+from plimsoll.kube.pods import controller, labelled_pods, ready
 from plimsoll.kube.snapshot import Snapshot
 
 
@@ -130,10 +130,9 @@ def nfd_has_memory(case: Case) -> Iterator[Finding]:
     by labels, does not see them.
     """
     found: dict[tuple[str, str, str], tuple[Obj, str]] = {}
-    for pod in case.snapshot.list(kinds.POD):
-        app = text(labels(pod), "app.kubernetes.io/name")
+    for pod in labelled_pods(case.snapshot, "app.kubernetes.io/name", "node-feature-discovery"):
         role = text(labels(pod), "role") or text(labels(pod), "app.kubernetes.io/component")
-        if app != "node-feature-discovery" or "worker" in (role, name(pod).rpartition("-")[0].rpartition("-")[2]):
+        if "worker" in (role, name(pod).rpartition("-")[0].rpartition("-")[2]):
             continue
         for index, status in enumerate(items(pod, "status", "containerStatuses")):
             for when in ("state", "lastState"):

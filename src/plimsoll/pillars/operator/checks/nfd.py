@@ -5,21 +5,28 @@ from __future__ import annotations
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import PCI_LABELS
 from plimsoll.kube.objects import Obj, get, labels, name, number, pod_template, text
-from plimsoll.kube.pods import pods_by_node
+from plimsoll.kube.pods import by_template, finished
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.operator.checks.hints import NFD
 
 
 def role(obj: Obj) -> str:
     """worker | master | gc for a pod or workload of node feature discovery; "" for any other."""
-    have = labels(pod_template(obj))
-    app = text(have, "app.kubernetes.io/name") or text(have, "app")
+    have, app = labels(pod_template(obj)), _app(obj)
     if app.startswith(("nfd-", "node-feature-discovery-")):
         return app.rpartition("-")[2]
-    if app not in ("node-feature-discovery", "nfd"):
+    if not app:
         return ""
     said = text(have, "role") or text(have, "app.kubernetes.io/component")
     return said or next((each for each in ("worker", "master", "gc") if f"-{each}" in name(obj)), "")
+
+
+def _app(obj: Obj) -> str:
+    """What a pod or workload of node feature discovery calls itself; "" for any other."""
+    have = labels(pod_template(obj))
+    app = text(have, "app.kubernetes.io/name") or text(have, "app")
+    ours = app in ("node-feature-discovery", "nfd") or app.startswith(("nfd-", "node-feature-discovery-"))
+    return app if ours else ""
 
 
 @fact
@@ -37,7 +44,12 @@ def masters(snapshot: Snapshot) -> tuple[Obj, ...]:
 @fact
 def worker_pods(snapshot: Snapshot) -> dict[str, Obj]:
     """The worker pod of each node that has one."""
-    return {node: pod for node, pods in pods_by_node(snapshot).items() for pod in pods if role(pod) == "worker"}
+    found = {}
+    for pod, _ in by_template(snapshot, _app):
+        node = text(pod, "spec", "nodeName")
+        if node and role(pod) == "worker" and not finished(pod):
+            found[node] = pod
+    return found
 
 
 @fact

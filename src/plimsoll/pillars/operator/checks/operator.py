@@ -9,9 +9,9 @@ import msgspec
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes, is_ready, selected
-from plimsoll.kube.objects import Obj, annotations_of, condition, get, items, labels, mapping, name, namespace, text
+from plimsoll.kube.objects import Obj, annotations_of, condition, get, items, mapping, name, namespace, text
 from plimsoll.kube.operands import cluster_policy, enabled, operand_states, operator_deployment
-from plimsoll.kube.pods import Trouble, trouble
+from plimsoll.kube.pods import Trouble, labelled_pods, trouble
 from plimsoll.kube.snapshot import Coverage
 from plimsoll.pillars.operator.checks.age import lasting
 from plimsoll.pillars.operator.checks.nfd import down
@@ -111,10 +111,14 @@ def _decoded(applied: object) -> Obj:
     return found if isinstance(found, dict) else {}
 
 
+def _operator_pods(case: Case, operator: Obj) -> list[Obj]:
+    found = labelled_pods(case.snapshot, "app", "gpu-operator")
+    return [pod for pod in found if namespace(pod) == namespace(operator)]
+
+
 def _operator_trouble(case: Case, operator: Obj) -> tuple[Obj, Trouble] | None:
     """The worst pod of the operator and its trouble; None if one works or none was read."""
-    pods = [pod for pod in case.snapshot.list(kinds.POD)
-            if namespace(pod) == namespace(operator) and labels(pod).get("app") == "gpu-operator"]  # fmt: skip
+    pods = _operator_pods(case, operator)
     troubles = [(pod, trouble(pod)) for pod in sorted(pods, key=name)]
     found = [(pod, why) for pod, why in troubles if why is not None]
     return found[0] if found and len(found) == len(pods) else None
@@ -187,9 +191,7 @@ def _revive(here: str, title: str, says: str) -> str:
 
 def _out_of_memory(case: Case, operator: Obj) -> Iterator[Finding]:
     """An operator that runs just now, but was killed for its memory before."""
-    for pod in case.snapshot.list(kinds.POD):
-        if namespace(pod) != namespace(operator) or labels(pod).get("app") != "gpu-operator":
-            continue
+    for pod in _operator_pods(case, operator):
         for index, status in enumerate(items(pod, "status", "containerStatuses")):
             if text(status, "lastState", "terminated", "reason") == "OOMKilled":
                 yield case.finding(

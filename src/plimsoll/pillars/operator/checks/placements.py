@@ -10,7 +10,7 @@ from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes, is_ready, untolerated
 from plimsoll.kube.objects import Obj, get, items, labels, name, namespace, number, pod_template, text
 from plimsoll.kube.operands import SUPPORTING, OperandState, cluster_policy, operand_daemonsets, operand_states
-from plimsoll.kube.pods import Trouble, events_of, trouble
+from plimsoll.kube.pods import Trouble, events_of, troubled_pods
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.operator.checks.hints import fresh
 
@@ -39,8 +39,7 @@ class Placement(NamedTuple):
 @fact
 def troubled(snapshot: Snapshot) -> tuple[tuple[Obj, Trouble], ...]:
     """Every bound pod of the cluster that is not ready and has not ended, with its trouble."""
-    found = ((pod, trouble(pod)) for pod in snapshot.list(kinds.POD) if text(pod, "spec", "nodeName"))
-    return tuple((pod, why) for pod, why in found if why is not None)
+    return tuple((pod, why) for pod, why in troubled_pods(snapshot) if text(pod, "spec", "nodeName"))
 
 
 @fact

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 from plimsoll.check.model import Case, Finding, read
 from plimsoll.kube import kinds
-from plimsoll.kube.objects import Obj, items, labels, name, namespace
-from plimsoll.kube.pods import pods_by_node
+from plimsoll.kube.objects import Obj, items, labels, name, namespace, text
+from plimsoll.kube.pods import by_template, finished
 from plimsoll.kube.snapshot import Snapshot, fact
 
 _CONTAINERS = ("nvidia-device-plugin", "nvidia-device-plugin-ctr", "nvidia-gpu-device-plugin")  # operator, chart, GKE
@@ -23,8 +24,12 @@ def is_plugin(pod: Obj) -> bool:
 @fact
 def plugin_pods(snapshot: Snapshot) -> dict[str, list[Obj]]:
     """The device plugin pods bound to each node that has one, by node name."""
-    found = {node: [pod for pod in pods if is_plugin(pod)] for node, pods in pods_by_node(snapshot).items()}
-    return {node: pods for node, pods in found.items() if pods}
+    found: dict[str, list[Obj]] = defaultdict(list)
+    for pod, _ in by_template(snapshot, is_plugin):
+        node = text(pod, "spec", "nodeName")
+        if node and not finished(pod):
+            found[node].append(pod)
+    return dict(found)
 
 
 def of_node(

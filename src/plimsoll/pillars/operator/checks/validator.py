@@ -9,7 +9,7 @@ from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import capacity, gpu_nodes, selected
 from plimsoll.kube.objects import Obj, get, items, labels, name, namespace, text
-from plimsoll.kube.pods import Trouble, trouble
+from plimsoll.kube.pods import Trouble, labelled_pods, trouble
 from plimsoll.pillars.operator.checks.age import lasting
 from plimsoll.pillars.operator.checks.offer import shortfalls
 from plimsoll.pillars.operator.checks.plugins import of_node
@@ -42,8 +42,7 @@ def _since(pod: Obj, stage: str) -> str:
 
 def _validators(case: Case, app: str) -> Iterator[tuple[str, Obj]]:
     """Pods of a validator with the node each one is about, by name."""
-    pods = [pod for pod in case.snapshot.list(kinds.POD) if labels(pod).get("app") == app]
-    for pod in sorted(pods, key=name):
+    for pod in sorted(labelled_pods(case.snapshot, "app", app), key=name):
         node = text(pod, "spec", "nodeName") or text(pod, "spec", "nodeSelector", "kubernetes.io/hostname")
         if node:
             yield node, pod
@@ -156,8 +155,8 @@ def plugin_validation_placed(case: Case) -> Iterator[Finding]:
     of the node, as during an operator upgrade, it waits, and the node counts as not
     validated although nothing is broken. It passes as soon as one GPU is free.
     """
-    for pod in case.snapshot.list(kinds.POD):
-        found = trouble(pod) if labels(pod).get("app") == "nvidia-device-plugin-validator" else None
+    for pod in labelled_pods(case.snapshot, "app", "nvidia-device-plugin-validator"):
+        found = trouble(pod)
         if found is None or found.state != "unschedulable" or "Insufficient" not in found.message:
             continue
         if not lasting(case, text(pod, "metadata", "creationTimestamp")):

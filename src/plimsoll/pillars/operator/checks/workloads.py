@@ -20,7 +20,7 @@ from plimsoll.kube.objects import (
     pod_template,
     text,
 )
-from plimsoll.kube.pods import controller, events_of, gpu_requests, is_gpu
+from plimsoll.kube.pods import controller, ended_pods, events_of, gpu_requests, is_gpu
 from plimsoll.pillars.operator.checks.age import recent
 
 Owner = tuple[str, str, str]  # kind, namespace, name
@@ -33,7 +33,7 @@ _TOO_MANY_SHARED = re.compile(r"request size for shared resources", re.I)
 def _refused(case: Case, reason: re.Pattern[str]) -> Iterator[tuple[Obj, list[Obj]]]:
     """Pods with GPUs that a kubelet refused lately: the newest of each owner on each node, and all of them."""
     found: dict[tuple[str, Owner], list[Obj]] = defaultdict(list)
-    for pod in case.snapshot.list(kinds.POD):
+    for pod in ended_pods(case.snapshot):
         if get(pod, "status", "phase") != "Failed" or not gpu_requests(pod):
             continue
         said = (text(pod, "status", "reason"), *(text(event, "reason") for event in events_of(case.snapshot, pod)))
