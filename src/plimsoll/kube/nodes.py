@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj, condition, items, labels, mapping, name, selects, text
 from plimsoll.kube.pods import is_gpu
@@ -38,12 +40,16 @@ def gpu_nodes(snapshot: Snapshot) -> tuple[Obj, ...]:
 
 def capacity(node: Obj) -> dict[str, int]:
     """GPU devices the device plugin has registered, healthy or not, by resource name. Keys at 0 stay."""
-    return {res: count(n) for res, n in sorted(mapping(node, "status", "capacity").items()) if is_gpu(res)}
+    return _gpus(mapping(node, "status", "capacity"))
 
 
 def allocatable(node: Obj) -> dict[str, int]:
     """GPU devices pods can be given, by resource name. Keys at 0 stay."""
-    return {res: count(n) for res, n in sorted(mapping(node, "status", "allocatable").items()) if is_gpu(res)}
+    return _gpus(mapping(node, "status", "allocatable"))
+
+
+def _gpus(resources: dict[str, str]) -> dict[str, int]:
+    return {resource: count(resources[resource]) for resource in sorted(filter(is_gpu, resources))}
 
 
 def is_ready(node: Obj) -> bool | None:
@@ -63,16 +69,25 @@ def untolerated(node: Obj, tolerations: list[Obj], *, daemon: bool = False) -> l
     `daemon`: also grant what the DaemonSet controller adds to its pods.
     Source: Kubernetes `ToleratesTaint`; DaemonSet automatic tolerations.
     """
-    granted = {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "node.kubernetes.io/disk-pressure",
-               "node.kubernetes.io/memory-pressure", "node.kubernetes.io/pid-pressure",
-               "node.kubernetes.io/unschedulable"} if daemon else set()  # fmt: skip
+    return refusing(items(node, "spec", "taints"), tolerations, daemon=daemon)
+
+
+def refusing(taints: Iterable[Obj], tolerations: list[Obj], *, daemon: bool = False) -> list[Obj]:
+    """Those of some taints that `untolerated` would name."""
+    granted = _DAEMON if daemon else ()
     return [
         taint
-        for taint in items(node, "spec", "taints")
+        for taint in taints
         if taint.get("effect") in ("NoSchedule", "NoExecute")
         and text(taint, "key") not in granted
         and not any(_tolerates(toleration, taint) for toleration in tolerations)
     ]
+
+
+_DAEMON = frozenset(
+    f"node.kubernetes.io/{each}"
+    for each in ("not-ready", "unreachable", "disk-pressure", "memory-pressure", "pid-pressure", "unschedulable")
+)
 
 
 def _tolerates(toleration: Obj, taint: Obj) -> bool:

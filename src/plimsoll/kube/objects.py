@@ -95,7 +95,10 @@ def annotations_of(obj: Obj) -> dict[str, str]:
 
 def condition(obj: Obj, type_: str) -> dict[str, Any]:
     """The entry of `status.conditions` with that type; empty if there is none."""
-    return next((entry for entry in items(obj, "status", "conditions") if entry.get("type") == type_), _NOTHING)
+    for entry in items(obj, "status", "conditions"):
+        if entry.get("type") == type_:
+            return entry
+    return _NOTHING
 
 
 def owner(obj: Obj) -> dict[str, Any]:

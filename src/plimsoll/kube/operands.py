@@ -13,7 +13,7 @@ from typing import NamedTuple
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes, selected
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, namespace, pod_template, text
-from plimsoll.kube.pods import Trouble, by_template, finished, trouble
+from plimsoll.kube.pods import Trouble, by_template, finished, troubled_pods
 from plimsoll.kube.snapshot import Snapshot, fact
 
 GATE = "nvidia.com/gpu.deploy."
@@ -209,6 +209,8 @@ def operand_states(snapshot: Snapshot) -> dict[str, dict[str, OperandState]]:
     asked = [each for each in OPERANDS if each.name in there or enabled(snapshot, each.name)]
     off = {each.name for each in asked if enabled(snapshot, each.name) is False}
     gone = "absent" if snapshot.whole(kinds.POD, kinds.DAEMON_SET) else "unknown"
+    templates = {operand: [(one, pod_template(one)) for one in sets] for operand, sets in there.items()}
+    ill = {id(pod): why for pod, why in troubled_pods(snapshot)}
     found: dict[str, dict[str, OperandState]] = {}
     for node in gpu_nodes(snapshot):
         title, have = name(node), labels(node)
@@ -218,8 +220,8 @@ def operand_states(snapshot: Snapshot) -> dict[str, dict[str, OperandState]]:
             if barred:
                 states[each.name] = OperandState(each.name, title, pod, None, barred)
                 continue
-            chosen = next((one for one in there.get(each.name, []) if selected(node, pod_template(one))), None)
-            wrong = trouble(pod) if pod is not None else None
+            chosen = next((one for one, template in templates.get(each.name, []) if selected(node, template)), None)
+            wrong = ill.get(id(pod))
             state = wrong.state if wrong else "ready" if pod is not None else gone
             if pod is not None and not mapping(pod, "status"):
                 state, wrong = "unknown", None

@@ -139,6 +139,16 @@ def gpu_pods(snapshot: Snapshot) -> tuple[tuple[Obj, dict[str, int]], ...]:
 
 
 @fact
+def gpu_pods_by_node(snapshot: Snapshot) -> dict[str, list[Obj]]:
+    """Pods that ask for GPUs and have not ended, by the node they are bound to."""
+    found: dict[str, list[Obj]] = defaultdict(list)
+    for pod, _ in gpu_pods(snapshot):
+        if node := text(pod, "spec", "nodeName"):
+            found[node].append(pod)
+    return dict(found)
+
+
+@fact
 def gpus_held(snapshot: Snapshot) -> dict[str, dict[str, int]]:
     """GPU devices held by bound pods: node name to resource name to number."""
     held: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -170,8 +180,9 @@ def finished(pod: Obj) -> bool:
 
 
 def ready(pod: Obj) -> bool:
-    for each in items(pod, "status", "conditions"):
-        if each.get("type") == "Ready" and each.get("status") == "True":
+    conditions = get(pod, "status", "conditions")
+    for each in conditions if type(conditions) is list else ():
+        if type(each) is dict and each.get("type") == "Ready" and each.get("status") == "True":
             return True
     return False
 

@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 from plimsoll.check.model import Case
-from plimsoll.kube.nodes import allocatable, is_ready
+from plimsoll.kube.nodes import allocatable, gpu_nodes, is_ready
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, namespace, text
 from plimsoll.kube.operands import enabled
-from plimsoll.kube.pods import Trouble, events_by_object, events_of, gpu_requests, pods_by_node, trouble
+from plimsoll.kube.pods import Trouble, events_by_object, events_of, gpu_pods_by_node, trouble
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.partition.nodes import MIG_MANAGER, PLUGIN, daemonset, label_set_at, minutes, operand
 from plimsoll.pillars.partition.words import HELD
@@ -39,8 +39,18 @@ class Change(NamedTuple):
     offers: int  # devices pods can be given now
 
 
+@fact
+def _changes(snapshot: Snapshot) -> dict[str, Change]:
+    case = Case(snapshot, now=snapshot.taken_at)
+    return {name(node): found for node in gpu_nodes(snapshot) if (found := _change(case, node))}
+
+
 def change_of(case: Case, node: Obj) -> Change | None:
-    """The change a node is in the middle of or stuck in, or None where there is none."""
+    """The change a GPU node is in the middle of or stuck in, or None where there is none."""
+    return _changes(case.snapshot).get(name(node))
+
+
+def _change(case: Case, node: Obj) -> Change | None:
     have = labels(node)
     paused = tuple(sorted(key for key, value in have.items() if value == PAUSED and str(key).startswith(DEPLOY)))
     age = minutes(label_set_at(node, STATE), case.now)
@@ -146,8 +156,8 @@ def held_by_client(case: Case, node: Obj) -> bool:
 
 def holders(case: Case, node: Obj) -> list[str]:
     """`namespace/name` of the pods that hold GPUs on a node."""
-    bound = pods_by_node(case.snapshot).get(name(node), [])
-    return sorted(f"{namespace(pod)}/{name(pod)}" for pod in bound if gpu_requests(pod))
+    bound = gpu_pods_by_node(case.snapshot).get(name(node), [])
+    return sorted(f"{namespace(pod)}/{name(pod)}" for pod in bound)
 
 
 def some(names: list[str], most: int = 5) -> str:

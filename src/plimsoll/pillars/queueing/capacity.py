@@ -250,7 +250,6 @@ def flavor_tolerates_its_nodes(case: Case) -> Iterator[Finding]:
     victims: dict[str, list[Stuck]] = defaultdict(list)
     for each in stuck_by(snapshot, "Q27"):
         victims[each.flavor].append(each)
-    used = {text(pod, "spec", "nodeName") for pod, _ in gpu_pods(snapshot) if managed(snapshot, pod)}
     for flavor in snapshot.list(kinds.RESOURCE_FLAVOR):
         title = name(flavor)
         nodes = flavor_nodes(snapshot)[title]
@@ -258,7 +257,7 @@ def flavor_tolerates_its_nodes(case: Case) -> Iterator[Finding]:
         hurt = victims[title]
         if not kept or not _users(snapshot, title):
             continue
-        if not hurt and (len(kept) < len(nodes) or used & {name(node) for node, _ in kept}):
+        if not hurt and (len(kept) < len(nodes) or _in_use(snapshot, {name(node) for node, _ in kept})):
             continue
         taint = kept[0][1][0]
         shown = f"{text(taint, 'key')}={text(taint, 'value')}:{text(taint, 'effect')}"
@@ -274,6 +273,11 @@ def flavor_tolerates_its_nodes(case: Case) -> Iterator[Finding]:
             f" [{{key: {text(taint, 'key')}, operator: Exists, effect: {text(taint, 'effect')}}}]\n"
             f"or take the taint off the nodes: kubectl taint node NAME {text(taint, 'key')}:{text(taint, 'effect')}-",
         )
+
+
+def _in_use(snapshot: Snapshot, nodes: set[str]) -> bool:
+    """Whether a GPU pod of Kueue's runs on one of these nodes."""
+    return any(text(pod, "spec", "nodeName") in nodes and managed(snapshot, pod) for pod, _ in gpu_pods(snapshot))
 
 
 def _undeclared(flavor: Obj, node: Obj) -> list[Obj]:

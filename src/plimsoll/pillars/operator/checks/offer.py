@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from plimsoll.check.model import Severity
@@ -106,17 +107,24 @@ def _left_over(node: Obj, resource: str, offered: int) -> bool:
             return True
         base = resource.removesuffix(".shared")
         others = [each for each in have if each.startswith("nvidia.com/mig-") and each != resource]
-        described = any(_MIG_COUNT.match(tag) for tag in tags)
+        described = any(map(_counted, tags))
         whole = any(free.get(each) for each in others) and all(free.get(each, 0) == have[each] for each in others)
         return offered == 0 and free.get(resource, 0) == 0 and described and f"{base}.count" not in tags and whole
     twin = f"{resource}.shared"
     if have.get(twin) and free.get(twin, 0) == have[twin]:
         return True  # one plugin configuration names a resource either way, never both
-    if resource == "nvidia.com/gpu" and any(_MIG_COUNT.match(tag) for tag in tags):
+    if resource == "nvidia.com/gpu" and any(map(_counted, tags)):
         sliced = any(amount for each, amount in free.items() if each.startswith("nvidia.com/mig-"))
         everything = count(tags.get("nvidia.com/gpu.count"))
         return sliced and (free.get(resource, 0) == 0 or (have[resource] == everything and everything > 0))
     return False
+
+
+@lru_cache(maxsize=1024)  # every node has the same labels
+def _counted(label: str) -> str:
+    """The MIG resource whose devices a label of GPU feature discovery counts; "" if it is none of these."""
+    match = _MIG_COUNT.match(label)
+    return match.group(1) if match else ""
 
 
 def _promised(node: Obj, have: dict[str, int]) -> dict[str, int]:
@@ -127,8 +135,8 @@ def _promised(node: Obj, have: dict[str, int]) -> dict[str, int]:
     tags = labels(node)
     promised = {}
     for tag, value in tags.items():
-        if match := _MIG_COUNT.match(tag):
-            promised[match.group(1)] = count(value) * max(1, count(tags.get(f"{match.group(1)}.replicas")))
+        if resource := _counted(tag):
+            promised[resource] = count(value) * max(1, count(tags.get(f"{resource}.replicas")))
     if any(amount for each, amount in have.items() if each.startswith("nvidia.com/mig-")) or promised:
         return promised
     if any(key.startswith("hami.io/") for key in annotations_of(node)):

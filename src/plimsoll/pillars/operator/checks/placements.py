@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from plimsoll.check.model import Severity
 from plimsoll.kube import kinds
-from plimsoll.kube.nodes import gpu_nodes, is_ready, untolerated
+from plimsoll.kube.nodes import gpu_nodes, is_ready, refusing
 from plimsoll.kube.objects import Obj, get, items, labels, name, namespace, number, pod_template, text
 from plimsoll.kube.operands import SUPPORTING, OperandState, cluster_policy, operand_daemonsets, operand_states
 from plimsoll.kube.pods import Trouble, events_of, troubled_pods
@@ -47,8 +47,9 @@ def placements(snapshot: Snapshot) -> dict[str, Placement]:
     """The placement trouble of every GPU node that has one, by node name."""
     found = {}
     for node in gpu_nodes(snapshot):
+        taints = _lasting(snapshot, node)
         troubles = [wrong for state in operand_states(snapshot)[name(node)].values()
-                    if (wrong := _trouble(snapshot, node, state))]  # fmt: skip
+                    if (wrong := _trouble(snapshot, node, taints, state))]  # fmt: skip
         if troubles:
             away = [each for each in troubles if each.operands]
             first = (away or troubles)[0]
@@ -56,14 +57,19 @@ def placements(snapshot: Snapshot) -> dict[str, Placement]:
     return found
 
 
-def _trouble(snapshot: Snapshot, node: Obj, state: OperandState) -> Placement | None:
-    """What keeps one operand off one node; a taint under a pod that still runs there counts, with no operand."""
+def _trouble(snapshot: Snapshot, node: Obj, lasting: list[Obj], state: OperandState) -> Placement | None:
+    """What keeps one operand off a node with these lasting taints.
+
+    A taint under a pod that still runs there counts, with no operand.
+    """
     if not state.expected:
         return None
     away = state.state in ("absent", "unschedulable")
     mine = (state.operand,)
-    if taints := _taints(snapshot, node, state):
-        return Placement("taint", state, mine if away else (), taints)
+    if lasting and state.daemonset is not None:
+        tolerations = items(pod_template(state.daemonset), "spec", "tolerations")
+        if taints := refusing(lasting, tolerations, daemon=True):
+            return Placement("taint", state, mine if away else (), tuple(taints))
     if state.state == "image":
         return Placement("image", state, mine, says=state.trouble.message if state.trouble else "")
     if state.state == "unschedulable":
@@ -92,19 +98,17 @@ def _unselected(snapshot: Snapshot, node: Obj, state: OperandState) -> Placement
     return Placement("missing", state, (state.operand,), says="none of its DaemonSets selects the node")
 
 
-def _taints(snapshot: Snapshot, node: Obj, state: OperandState) -> tuple[Obj, ...]:
-    """The taints of a node that an operand does not tolerate, less those that come and go with the node's life."""
-    if state.daemonset is None:
-        return ()
-    tolerations = items(pod_template(state.daemonset), "spec", "tolerations")
-    young = fresh(node, snapshot.taken_at)
-    return tuple(
+def _lasting(snapshot: Snapshot, node: Obj) -> list[Obj]:
+    """The taints of a node, less those that come and go with its life."""
+    taints = items(node, "spec", "taints")
+    young = bool(taints) and fresh(node, snapshot.taken_at)
+    return [
         taint
-        for taint in untolerated(node, tolerations, daemon=True)
+        for taint in taints
         if (key := text(taint, "key")) not in _LEAVING
         and not key.startswith(("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/"))
         and not (young and _STARTING.search(key))
-    )
+    ]
 
 
 def refusal(snapshot: Snapshot, daemonset: Obj) -> str:

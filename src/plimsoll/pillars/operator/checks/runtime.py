@@ -10,7 +10,7 @@ from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, get, mapping, name, namespace, pod_template, text
 from plimsoll.kube.operands import cluster_policy
-from plimsoll.kube.pods import gpu_requests
+from plimsoll.kube.pods import by_template, gpu_requests
 from plimsoll.pillars.operator.checks.placements import placements, troubled
 
 _CDI = "unresolvable CDI devices"
@@ -69,12 +69,18 @@ def runtime_classes_exist(case: Case) -> Iterator[Finding]:
     has another name, it injects devices by NRI, or somebody deleted it.
     """
     have = {name(each) for each in case.snapshot.list(kinds.RUNTIME_CLASS)}
+
+    def lacking(obj: Obj) -> str:
+        wanted = text(pod_template(obj), "spec", "runtimeClassName")
+        ours = wanted not in have and ("nvidia" in wanted or gpu_requests(pod_template(obj)))
+        return wanted if ours else ""
+
+    owners = (kinds.DAEMON_SET, kinds.DEPLOYMENT, kinds.STATEFUL_SET, kinds.JOB)
+    found = [(obj, lacking(obj)) for kind in owners for obj in case.snapshot.list(kind)]
     users: dict[str, list[Obj]] = defaultdict(list)
-    for kind in (kinds.DAEMON_SET, kinds.DEPLOYMENT, kinds.STATEFUL_SET, kinds.JOB, kinds.POD):
-        for each in case.snapshot.list(kind):
-            wanted = text(pod_template(each), "spec", "runtimeClassName")
-            if wanted and wanted not in have and ("nvidia" in wanted or gpu_requests(pod_template(each))):
-                users[wanted].append(each)
+    for obj, wanted in [*found, *by_template(case.snapshot, lacking)]:
+        if wanted:
+            users[wanted].append(obj)
     policy = cluster_policy(case.snapshot)
     stuck = [f"node/{node}" for node, wrong in placements(case.snapshot).items() if wrong.kind == "runtime-class"]
     for wanted, objects in sorted(users.items()):

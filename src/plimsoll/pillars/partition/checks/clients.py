@@ -87,7 +87,9 @@ def no_multi_gpu_on_slices(case: Case) -> Iterator[Finding]:
     all of them are paid for.
     """
     reported: set[tuple[str, str, str]] = set()
-    for pod, _ in gpu_pods(case.snapshot):
+    for pod, wants in gpu_pods(case.snapshot):
+        if sum(wants.values()) < 2:
+            continue
         for index, container in enumerate(items(pod, "spec", "containers")):
             held = _slices(case, pod, container)
             if sum(held.values()) < 2:

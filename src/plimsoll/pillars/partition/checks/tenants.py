@@ -9,7 +9,7 @@ from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import capacity, gpu_nodes
 from plimsoll.kube.objects import Obj, items, labels, mapping, name, namespace, text
-from plimsoll.kube.pods import gpu_requests, gpus_held, pods_by_node, ready
+from plimsoll.kube.pods import gpu_pods_by_node, gpu_requests, gpus_held, pods_by_node, ready
 from plimsoll.pillars.partition.change import many, some
 from plimsoll.pillars.partition.nodes import PLUGIN, home, serves
 from plimsoll.pillars.partition.sharestate import shared_resources
@@ -88,7 +88,7 @@ def sharers_fit_in_memory(case: Case) -> Iterator[Finding]:
     for node in gpu_nodes(case.snapshot):
         if _strategy(node) != "time-slicing":
             continue
-        sharers = [pod for pod in pods_by_node(case.snapshot).get(name(node), []) if gpu_requests(pod)]
+        sharers = gpu_pods_by_node(case.snapshot).get(name(node), [])
         full = [pod for pod in sharers if not ready(pod) and any(_MEMORY.search(said) for _, said in last_words(pod))]
         gpus = count(labels(node).get("nvidia.com/gpu.count"))
         taken = {f"{namespace(pod)}/{name(pod)}": share for pod in sharers if (share := memory_share(pod))}
