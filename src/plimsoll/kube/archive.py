@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import lzma
 import os
 import stat
@@ -12,18 +11,19 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import IO, BinaryIO, NamedTuple, cast
 
 from plimsoll.errors import InputError
+from plimsoll.kube.unpack import BYTES_MAX, RATIO_MAX, STREAM_MAX, Stream
 
 MEMBERS_MAX = 200_000
-BYTES_MAX = 1 << 30  # of all files together, expanded
-RATIO_MAX = 200  # expanded over packed; text packs 10 to 50 times, bombs thousands
+_HEADER_MAX = 1 << 20  # of one member of a tar; a hostile one says that its name has gigabytes
+_DIRECTORY_MAX = 64 << 20  # of a zip: what 200,000 names need
 _WANTED = (".json", ".yaml", ".yml")
 # What the library raises on bytes that are no archive. RuntimeError is RecursionError too: headers of headers.
 _DAMAGE = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError,
-    ValueError, LookupError, OverflowError,
+    ValueError, LookupError, OverflowError, MemoryError,
 )  # fmt: skip
 
 
@@ -34,79 +34,134 @@ class Member(NamedTuple):
     content: bytes
 
 
+class _Tally:
+    """Counts files and bytes, and says stop."""
+
+    def __init__(self) -> None:
+        self.files = self.kept = self.passed = 0
+
+    def add(self, size: int, where: str, *, kept: bool) -> None:
+        self.files += 1
+        self.kept += size if kept else 0
+        self.passed += size
+        if self.files > MEMBERS_MAX:
+            raise InputError(f"more than {MEMBERS_MAX} files", where=where)
+        if self.kept > BYTES_MAX:
+            raise InputError(f"more than {BYTES_MAX >> 20} MiB of JSON and YAML", where=where)
+        if self.passed > STREAM_MAX:
+            raise InputError(f"more than {STREAM_MAX >> 30} GiB expanded", where=where)
+
+
 def read_folder(root: Path) -> Iterator[Member]:
     """The JSON and YAML files of a folder, by name. Links are not followed."""
-    count = size = 0
+    tally = _Tally()
     for folder, folders, files in os.walk(root, followlinks=False):
         folders.sort()
         for file in sorted(files):
             path = Path(folder) / file
             inside = path.relative_to(root).as_posix()
-            count += 1
-            _bound(count, size, str(root))
+            where = f"{root}/{_shown(inside)}"
             try:
-                if path.suffix not in _WANTED or not stat.S_ISREG(path.lstat().st_mode):
-                    continue
-                size += path.lstat().st_size
-                _bound(count, size, f"{root}/{inside}")
-                yield Member(_shown(inside), path.read_bytes())
+                status = path.lstat()
+                wanted = path.suffix in _WANTED and stat.S_ISREG(status.st_mode)
+                tally.add(status.st_size if wanted else 0, where, kept=wanted)
+                if wanted:
+                    yield Member(_shown(inside), _content(path))
             except OSError as error:
-                raise InputError(f"cannot read it: {error.strerror}", where=f"{root}/{inside}") from error
+                raise InputError(f"cannot read it: {error.strerror}", where=where) from error
 
 
-def read_tar(file: BinaryIO, where: str) -> Iterator[Member]:
-    """The JSON and YAML files of an unpacked tar archive. Nothing is ever written to disk."""
-    count = size = 0
+def _content(path: Path) -> bytes:
+    """A file's content, unless it has become a link since it was looked at."""
+    how = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    with os.fdopen(os.open(path, how), "rb") as file:
+        return file.read(BYTES_MAX)
+
+
+def read_tar(stream: Stream, where: str) -> Iterator[Member]:
+    """The JSON and YAML files of a tar archive. Nothing is ever written to disk."""
+    tally = _Tally()
+    source = _Honest(stream, where)
+    stream.limit = STREAM_MAX
     try:
-        with tarfile.open(fileobj=file, mode="r|") as archive:
+        with tarfile.open(fileobj=cast("IO[bytes]", source), mode="r|") as archive:
             for member in archive:
-                count += 1
-                size += max(0, member.size)
-                _bound(count, size, f"{where}:{_shown(member.name)}")
+                wanted = member.isreg() and member.name.endswith(_WANTED)  # no links, devices or pipes
+                tally.add(max(0, member.size), f"{where}:{_shown(member.name)}", kept=wanted)
                 _inside(member.name, where)
-                content = archive.extractfile(member) if member.isreg() else None  # no links, devices or pipes
-                if content is not None and member.name.endswith(_WANTED):
+                source.allow(member.size)
+                content = archive.extractfile(member) if wanted else None
+                if content is not None:
                     yield Member(_shown(member.name), content.read())
+                archive.members = []  # type: ignore[attr-defined]  # else it keeps every header it ever read
     except _DAMAGE as error:
         raise InputError(f"the archive is damaged or cut short ({error})", where=where) from error
 
 
-def read_zip(content: bytes, where: str) -> Iterator[Member]:
+class _Honest:
+    """A tar stream in which no header may be larger than a header is."""
+
+    def __init__(self, stream: Stream, where: str) -> None:
+        self._stream, self._where = stream, where
+        self._done, self._allowed = 0, _HEADER_MAX
+
+    def allow(self, size: int) -> None:
+        """A member of this size comes next, then one more header."""
+        self._allowed = self._done + size + _HEADER_MAX
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._done += len(data)
+        if self._done > self._allowed:
+            raise InputError("the archive has a header of more than 1 MiB", where=self._where)
+        return data
+
+
+def read_zip(file: BinaryIO, where: str) -> Iterator[Member]:
     """The JSON and YAML files of a zip archive."""
-    count = size = 0
+    tally = _Tally()
+    _bound_directory(file, where)
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        with zipfile.ZipFile(file) as archive:
             for info in archive.infolist():
-                count += 1
-                size += info.file_size
                 place = f"{where}:{_shown(info.filename)}"
-                _bound(count, size, place)
+                wanted = not info.is_dir() and info.filename.endswith(_WANTED)
+                tally.add(info.file_size, place, kept=wanted)
                 _inside(info.filename, where)
-                if info.file_size > RATIO_MAX * max(info.compress_size, 4096):
-                    raise InputError("expands more than any text does", where=place)
+                if not wanted or stat.S_ISLNK(info.external_attr >> 16):
+                    continue
                 if info.flag_bits & 1:
                     raise InputError("locked with a password", where=place)
-                if not info.is_dir() and info.filename.endswith(_WANTED):
-                    with archive.open(info) as file:
-                        yield Member(_shown(info.filename), file.read(info.file_size + 1)[: info.file_size])
+                if info.file_size > RATIO_MAX * max(info.compress_size, 4096):
+                    raise InputError(f"expands more than {RATIO_MAX} times, as no text does", where=place)
+                with archive.open(info) as member:
+                    yield Member(_shown(info.filename), member.read())
     except _DAMAGE as error:
         raise InputError(f"the archive is damaged or cut short ({error})", where=where) from error
 
 
-def _bound(count: int, size: int, where: str) -> None:
-    if count > MEMBERS_MAX:
-        raise InputError(f"more than {MEMBERS_MAX} files", where=where)
-    if size > BYTES_MAX:
-        raise InputError(f"more than {BYTES_MAX >> 20} MiB expanded", where=where)
+def _bound_directory(file: BinaryIO, where: str) -> None:
+    """Refuse a zip whose list of files is huge: all of it is read before the first file is seen.
+
+    The end record says the size of the list; one with the 64-bit extension has more files than we read.
+    Source: PKWARE APPNOTE 4.3.16, 4.3.15.
+    """
+    file.seek(max(0, file.seek(0, os.SEEK_END) - 65536 - 22))
+    tail = file.read()
+    file.seek(0)
+    place = tail.rfind(b"PK\x05\x06")
+    listed = int.from_bytes(tail[place + 12 : place + 16], "little") if place >= 0 else 0
+    if listed > _DIRECTORY_MAX or (place >= 0 and b"PK\x06\x07" in tail[max(0, place - 20) : place]):
+        raise InputError("the archive lists more files than Plimsoll reads", where=where, hint="unpack it first")
 
 
 def _shown(name: str) -> str:
-    """A member's name without what could steer a terminal."""
-    return "".join(char if char.isprintable() else "?" for char in name)
+    """A member's name without what could steer a terminal, and not for ever."""
+    return "".join(char if char.isprintable() else "?" for char in name[:300])
 
 
 def _inside(name: str, where: str) -> None:
     """Refuse a name that points out of the archive: nobody honest writes one."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
-        raise InputError(f"holds a file named {name!r}, which points outside of it", where=where)
+        raise InputError(f"holds a file named {name[:200]!r}, which points outside of it", where=where)
