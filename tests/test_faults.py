@@ -332,6 +332,155 @@ def the_served_model_crashes(c: Cluster) -> None:
     c.unavailable("chat", "serving")
 
 
+@gives("GPU023 Node/h100-1")
+def exporter_runs_out_of_memory(c: Cluster) -> None:
+    c.crash(c.pod("exporter", "h100-1"), "nvidia-dcgm-exporter", "", reason="OOMKilled", code=137)
+    c.count("exporter")
+
+
+@gives("GPU023 Node/a100-mig-0")
+def mig_manager_crashes(c: Cluster) -> None:
+    c.crash(c.pod("mig", "a100-mig-0"), "nvidia-mig-manager", "panic: runtime error")
+    c.count("mig")
+
+
+@gives("GPU013 ClusterPolicy/second")
+def a_second_cluster_policy(c: Cluster) -> None:
+    made = c.copy(c.find("ClusterPolicy", "cluster-policy"), "second", creationTimestamp="2026-11-24T11:00:00Z")
+    made["status"] = {"state": "ignored", "namespace": "gpu-operator"}
+
+
+@gives("GPU092 ConfigMap/gpu-operator/time-slicing-config")
+def time_slicing_was_not_applied(c: Cluster) -> None:
+    node = c.node("l4-0")
+    for side in ("capacity", "allocatable"):
+        del node["status"][side]["nvidia.com/gpu.shared"]
+        node["status"][side]["nvidia.com/gpu"] = "1"
+    node["metadata"]["labels"] |= {
+        "nvidia.com/gpu.replicas": "1",
+        "nvidia.com/gpu.sharing-strategy": "none",
+        "nvidia.com/gpu.product": "NVIDIA-L4",
+    }
+
+
+@gives("GPU065 Pod/team-b/wants-5gb")
+def a_pod_asks_for_what_nobody_offers(c: Cluster) -> None:
+    (pod,) = c.pods_like("notebook-mig", "team-b")
+    made = c.copy(pod, "wants-5gb", creationTimestamp=AGO)
+    del made["spec"]["nodeName"], made["metadata"]["ownerReferences"]
+    amount = {"nvidia.com/mig-1g.5gb": "1"}
+    made["spec"]["containers"][0]["resources"] = {"limits": amount, "requests": amount}
+    message = "0/9 nodes are available: 9 Insufficient nvidia.com/mig-1g.5gb."
+    made["status"] = {"phase": "Pending"}
+    c.conditions(made, PodScheduled=("False", "Unschedulable", message))
+
+
+@gives("V55 ScaledObject/serving/chat")
+def scaling_is_paused(c: Cluster) -> None:
+    scaled = c.find("ScaledObject", "chat", "serving")
+    scaled["metadata"]["annotations"] = {"autoscaling.keda.sh/paused": "true"}
+    c.conditions(scaled, Paused=("True", "ScaledObjectPaused", "ScaledObject is paused"))
+
+
+@gives("V52 Deployment/serving/chat")
+def the_servers_image_cannot_be_pulled(c: Cluster) -> None:
+    (pod,) = c.pods_like("chat-", "serving")
+    c.image(pod, "vllm", 'Back-off pulling image "registry.example.com/vllm:1"')
+    c.unavailable("chat", "serving")
+
+
+@gives("GPU006 Deployment/gpu-operator/gpu-operator-node-feature-discovery-master")
+def nfd_master_crashes(c: Cluster) -> None:
+    (pod,) = c.pods_like("gpu-operator-node-feature-discovery-master", "gpu-operator")
+    c.crash(pod, "master", "x509: certificate has expired")
+    c.unavailable("gpu-operator-node-feature-discovery-master", "gpu-operator")
+
+
+@gives("GPU048 ClusterPolicy/cluster-policy")
+def runtime_class_is_gone(c: Cluster) -> None:
+    c.remove(lambda o: o["kind"] == "RuntimeClass")
+
+
+@gives("GPU091 ClusterPolicy/cluster-policy")
+def plugin_config_map_is_gone(c: Cluster) -> None:
+    c.remove(lambda o: o["kind"] == "ConfigMap" and o["metadata"]["name"] == "time-slicing-config")
+    pod = c.pod("plugin", "h100-0")
+    for status in pod["status"]["initContainerStatuses"] + pod["status"]["containerStatuses"]:
+        status |= {"ready": False, "started": False, "state": {"waiting": {"reason": "PodInitializing"}}}
+    pod["status"]["phase"] = "Pending"
+    c.ready(pod, "False")
+    c.event(pod, "FailedMount", 'MountVolume.SetUp failed: configmap "time-slicing-config" not found')
+    c.offer("h100-0", allocatable="0")
+    c.count("plugin")
+
+
+@gives("GPU078 Node/a100-mig-0")
+def mig_change_waits_for_a_reboot(c: Cluster) -> None:
+    have = c.node("a100-mig-0")["metadata"]["labels"]
+    have |= {"nvidia.com/mig.config": "all-3g.40gb", "nvidia.com/mig.config.state": "rebooting"}
+
+
+@gives("GPU082 Node/a100-mig-0")
+def mig_succeeded_but_nothing_is_offered(c: Cluster) -> None:
+    c.offer("a100-mig-0", allocatable="0", capacity="0")
+
+
+@gives("V00 Deployment/keda/keda-metrics-apiserver")
+def keda_metrics_server_crashes(c: Cluster) -> None:
+    (pod,) = c.pods_like("keda-metrics-apiserver", "keda")
+    c.crash(pod, "keda-metrics-apiserver", "unable to load certificates")
+    c.unavailable("keda-metrics-apiserver", "keda")
+    c.without_endpoints("keda-metrics-apiserver", "keda")
+    message = "endpoints for service/keda-metrics-apiserver in keda have no addresses"
+    service = c.find("APIService", "v1beta1.external.metrics.k8s.io")
+    c.conditions(service, Available=("False", "MissingEndpoints", message))
+    hpa = c.find("HorizontalPodAutoscaler", "keda-hpa-chat", "serving")
+    c.conditions(hpa, ScalingActive=("False", "FailedGetExternalMetric", "unable to get external metric"))
+
+
+@gives("Q21 ClusterQueue/team-a")
+def more_is_promised_than_there_is(c: Cluster) -> None:
+    for resource in c.find("ClusterQueue", "team-a")["spec"]["resourceGroups"][0]["flavors"][0]["resources"]:
+        if resource["name"] == "nvidia.com/gpu":
+            resource["nominalQuota"] = "64"
+
+
+@gives("Q12 ClusterQueue/team-b")
+def admission_check_does_not_exist(c: Cluster) -> None:
+    queue = c.find("ClusterQueue", "team-b")
+    queue["spec"]["admissionChecksStrategy"] = {"admissionChecks": [{"name": "prov"}]}
+    message = "Can't admit new workloads: references missing AdmissionCheck(s): prov."
+    c.conditions(queue, Active=("False", "AdmissionCheckNotFound", message))
+    local, workload = c.find("LocalQueue", "gpu", "team-b"), c.find("Workload", "job-rank-2-1e08d", "team-b")
+    c.conditions(local, Active=("False", "ClusterQueueIsInactive", "Can't submit new workloads to clusterQueue"))
+    c.conditions(workload, QuotaReserved=("False", "Inadmissible", "ClusterQueue team-b is inactive"))
+
+
+@gives("GPU033 Node/h100-1")
+def driver_never_becomes_ready(c: Cluster) -> None:
+    pod = c.pod("driver", "h100-1")
+    for status in pod["status"]["containerStatuses"]:
+        status |= {"ready": False, "started": False, "state": {"running": {"startedAt": AGO}}}
+    c.ready(pod, "False")
+    c.event(pod, "Unhealthy", "Startup probe failed: NVIDIA-SMI couldn't communicate with the NVIDIA driver")
+    for operand in ("toolkit", "validator"):
+        c.hold(c.pod(operand, "h100-1"), "driver-validation")
+    for operand in ("plugin", "gfd", "exporter", "mig"):
+        c.hold(c.pod(operand, "h100-1"), "toolkit-validation")
+    c.offer("h100-1", allocatable="0", capacity="0")
+    c.count("driver", "toolkit", "validator", "plugin", "gfd", "exporter", "mig")
+
+
+@gives("GPU059 Node/h100-2")
+def labels_promise_more_than_is_registered(c: Cluster) -> None:
+    c.offer("h100-2", allocatable="7", capacity="7")
+
+
+@gives("GPU021 Node/l4-1")
+def a_new_taint_waits_for_the_next_restart(c: Cluster) -> None:
+    c.node("l4-1")["spec"]["taints"].append({"key": "team", "value": "x", "effect": "NoSchedule"})
+
+
 def _failed(answer: Review) -> dict[tuple[str, str], Judgement]:
     return {
         (each.check.id, str(each.finding.object)): each for each in answer.failures if each.severity > Severity.INFO
