@@ -6,6 +6,7 @@ replaced wherever it stands: whole, as a part of a derived name (`chat-677546466
 pod of `chat`), or inside a message. Label and resource keys, kinds, reasons, numbers, instance types,
 regions and the names of public software stay, because checks read them. So does a name that is only a
 common word (gpu, main, inference): it tells nothing of its owner, and the word is used everywhere.
+What cannot survive is likeness: that `mian` was meant to be `main` is lost.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ _WORDS = _words(
 ) | {word for operand in OPERANDS for word in operand.daemonset.split("-")}
 # Names of public software in which a name made of common words could stand.
 _KNOWN = " ".join(f"-{each}-" for each in (
-    *(operand.daemonset for operand in OPERANDS), "kueue-controller-manager", "kube-controller-manager", "keda-operator",
+    *(operand.daemonset for operand in OPERANDS),
+    "kueue-controller-manager", "kube-controller-manager", "keda-operator",
     "keda-admission-webhooks", "keda-metrics-apiserver", "cluster-autoscaler", "gpu-operator", "prometheus-operator",
     "k8s-device-plugin", "node-feature-discovery-master", "node-feature-discovery-worker", "k8s-driver-manager",
 ))  # fmt: skip
@@ -82,7 +84,7 @@ _PUBLIC_HOSTS = _words(
 _PUBLIC_ORGS = _words(
     "nvidia kedacore kueue prometheus prometheus-operator grafana vllm vllm-project lmcache rayproject huggingface"
     " library kubernetes kubernetes-sigs nfd sig-storage jetstack cilium calico coreos istio k8s-staging-kueue"
-    " ingress-nginx autoscaling eks-distro project-hami openai bitnami"
+    " ingress-nginx autoscaling eks-distro eks aws-ec2 karpenter project-hami openai bitnami"
 )
 # Labels of a public domain whose values their owner chooses.
 _OWN_LABELS = frozenset({
@@ -96,8 +98,10 @@ _PUBLIC_DOMAINS = (
     "k8s.io", "kubernetes.io", "nvidia.com", "karpenter.sh", "keda.sh", "amazonaws.com", "google.com", "azure.com",
     "k8s.aws", "helm.sh", "coreos.com", "openshift.io", "eksctl.io", "projectcalico.org", "cilium.io", "istio.io",
     "cert-manager.io", "ray.io", "kserve.io", "knative.dev", "volcano.sh", "hami.io", "run.ai", "intel.com", "amd.com",
-    "cluster.local", "svc", "gke.io",
+    "gke.io",
 )  # fmt: skip
+# Labels of machines, which only hardware and operators choose; the names of configurations are the owner's.
+_MACHINE = ("nvidia.com/", "feature.node.kubernetes.io/")
 _HASHES = frozenset({"pod-template-hash", "controller-revision-hash", "controller-uid", "pod-template-generation"})
 _LABELS = ("labels", "matchLabels", "nodeSelector", "nodeLabels")
 # Fields of enumerations and of label or resource keys: never a name, and checks read them.
@@ -105,6 +109,7 @@ _FIXED = frozenset({
     "kind", "key", "topologyKey", "type", "reason", "phase", "operator", "effect", "status", "verbs", "protocol",
     "policy", "coveredResources", "resourceName", "level", "creationTimestamp", "lastTransitionTime", "schedulerName",
 })  # fmt: skip
+_SETTINGS = ("data", "binaryData", "stringData")
 _TELLING = ("machineID", "systemUUID", "bootID")  # of a node: numbers that identify a machine
 
 _UUID = re.compile(r"(?<![0-9a-fA-F])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![0-9a-fA-F])")
@@ -161,23 +166,23 @@ class _Renamer:
     def obj(self, obj: Obj) -> Obj:
         return self._map(obj)
 
-    def _map(self, value: Obj) -> Obj:
+    def _map(self, value: Obj, *, labels: bool = False) -> Obj:
         found: Obj = {}
         refers = "name" in value or "path" in value  # then `key` is one of a ConfigMap's or Secret's data
         for key, held in value.items():
-            if (
-                key in _FIXED
-                and not isinstance(held, dict)
-                and not (key == "key" and ("name" in value or "path" in value))
-            ):
-                found[key] = held  # but the key of a reference is one of a ConfigMap's or Secret's data
-            elif key in ("data", "binaryData", "stringData") and isinstance(held, dict):
-                found[key] = {self.text(str(file)): self._value(content) for file, content in held.items()}
+            if isinstance(held, dict):
+                found[key] = self._settings(held) if key in _SETTINGS else self._map(held, labels=key in _LABELS)
+            elif (labels and _is_machine(key)) or (key in _FIXED and not labels and not (key == "key" and refers)):
+                found[key] = held
             elif key in _TELLING and isinstance(held, str):
                 found[key] = self._digest(held).hex()
             else:
                 found[key] = self._value(held)
         return found
+
+    def _settings(self, value: Obj) -> Obj:
+        """Files by name, which a label or a reference may repeat."""
+        return {self.text(key) if isinstance(key, str) else key: self._value(held) for key, held in value.items()}
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -272,6 +277,7 @@ def _said_by(obj: Obj) -> Iterator[str]:
     """What an object contributes: its own name, and names it alone mentions."""
     kind, title, home = text(obj, "kind"), name(obj), namespace(obj)
     public = title.startswith(_PUBLIC_PREFIXES) or "kubernetes.io/bootstrapping" in labels(obj)
+    public = public or title.endswith(tuple(f".{domain}" for domain in _PUBLIC_DOMAINS))  # a DeviceClass, say
     if kind == "Namespace":
         public = _is_system(title)
     elif kind == "Node":
@@ -281,7 +287,7 @@ def _said_by(obj: Obj) -> Iterator[str]:
     owners = [text(each, "name") for each in items(obj, "metadata", "ownerReferences")]
     if tenant and kind != "Event" and not any(each and each in title for each in owners):
         yield title  # a name derived from its owner's is replaced in that part
-    yield from _mentioned(obj, tenant=tenant)
+    yield from (word for word in _mentioned(obj, tenant=tenant) if not word.startswith(_PUBLIC_PREFIXES))
     for subject in items(obj, "subjects"):
         if not text(subject, "name").startswith("system:") and text(subject, "kind") in ("User", "Group"):
             yield text(subject, "name")
@@ -338,8 +344,12 @@ def _of_label(key: str, value: object) -> Iterator[str]:
     """The value of a label, if its owner chose it."""
     domain, _, last = key.rpartition("/")
     own = key in _OWN_LABELS or not (domain.endswith(_PUBLIC_DOMAINS) if domain else last in _HASHES)
-    if own and isinstance(value, str) and not value.startswith(_PUBLIC_PREFIXES):
+    if own and isinstance(value, str):
         yield value
+
+
+def _is_machine(key: object) -> bool:
+    return isinstance(key, str) and key.startswith(_MACHINE) and not key.endswith(".config")
 
 
 def _is_public(host: str) -> bool:
@@ -361,7 +371,7 @@ def _of_image(image: object) -> Iterator[str]:
         return
     if not _is_public(host):
         yield host
-    for step in [*steps, tag]:
+    for step in (each for each in (*steps, tag) if not each.startswith(_PUBLIC_PREFIXES)):
         parts = _PART.findall(step)
         known = [part for part in parts if part.lower() in _WORDS]
         if known:
