@@ -8,12 +8,13 @@ Source: gpu-operator controllers/state_manager.go, assets/, manifests/.
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cache
 from typing import NamedTuple
 
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes, selected
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, namespace, pod_template, text
-from plimsoll.kube.pods import Trouble, by_template, finished, troubled_pods
+from plimsoll.kube.pods import Trouble, by_template, troubled_pods
 from plimsoll.kube.snapshot import Snapshot, fact
 
 GATE = "nvidia.com/gpu.deploy."
@@ -153,7 +154,7 @@ def operand_pods(snapshot: Snapshot) -> dict[tuple[str, str], Obj]:
         return not get(pod, "metadata", "deletionTimestamp"), text(pod, "metadata", "creationTimestamp")
 
     for pod, operand in by_template(snapshot, operand_of):
-        if not finished(pod) and (node := _meant_for(pod)):
+        if node := _meant_for(pod):
             held = found.get((operand, node))
             if held is None or rank(pod) > rank(held):
                 found[operand, node] = pod
@@ -193,6 +194,7 @@ def enabled(snapshot: Snapshot, operand: str) -> bool | None:
     return said if isinstance(said, bool) else BY_NAME[operand].default
 
 
+@cache
 def gate(operand: str) -> str:
     """The node label that lets an operand run on a node."""
     return GATE + (BY_NAME[operand].gate or operand)

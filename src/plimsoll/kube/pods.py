@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
+from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
 from plimsoll.kube import kinds
@@ -50,16 +51,34 @@ class _Census(NamedTuple):
     bound: dict[str, list[Obj]]
     ended: list[Obj]
     troubled: list[tuple[Obj, Trouble]]
+    templates: dict[tuple[bool, *tuple[int, ...]], list[int]]  # places in the list of pods
 
 
 @fact
 def _census(snapshot: Snapshot) -> _Census:
-    found = _Census(defaultdict(list), [], [])
-    for pod in snapshot.list(kinds.POD):
-        if finished(pod):
+    """Every pod looked at once.
+
+    Pods are of one template where they have the very same parts: a snapshot keeps equal parts as one
+    object, so thousands do. In other forms of input every pod stands alone.
+    """
+    found = _Census(defaultdict(list), [], [], defaultdict(list))
+    for place, pod in enumerate(snapshot.list(kinds.POD)):
+        head, spec, over = mapping(pod, "metadata").get, mapping(pod, "spec").get, finished(pod)
+        found.templates[
+            over,
+            id(head("labels")),
+            id(head("ownerReferences")),
+            id(spec("containers")),
+            id(spec("initContainers")),
+            id(spec("volumes")),
+            id(spec("runtimeClassName")),
+            id(spec("resourceClaims")),
+        ].append(place)
+        if over:
             found.ended.append(pod)
             continue
-        if node := text(pod, "spec", "nodeName"):
+        node = spec("nodeName")
+        if node and type(node) is str:
             found.bound[node].append(pod)
         if not ready(pod):
             found.troubled.append((pod, _obstacle(pod)))
@@ -84,43 +103,30 @@ def troubled_pods(snapshot: Snapshot) -> list[tuple[Obj, Trouble]]:
     return _census(snapshot).troubled
 
 
-@fact
-def _templates(snapshot: Snapshot) -> list[list[int]]:
-    """Places in the list of pods of those that are sure to be made from one template.
-
-    A snapshot keeps parts that are equal as one object, so one template makes thousands of pods with the very same
-    labels and containers; in other forms of input every pod stands alone.
-    """
-    found: dict[tuple[str | int, ...], list[int]] = defaultdict(list)
-    for place, pod in enumerate(snapshot.list(kinds.POD)):
-        head, spec = mapping(pod, "metadata"), mapping(pod, "spec")
-        parts = (*map(head.get, _HEAD_PARTS), *map(spec.get, _SPEC_PARTS))
-        found[(text(head, "namespace"), *map(id, parts))].append(place)
-    return list(found.values())
-
-
-_HEAD_PARTS = ("labels", "ownerReferences")
-_SPEC_PARTS = ("containers", "initContainers", "volumes", "runtimeClassName", "resourceClaims")
-
-
-def by_template(snapshot: Snapshot, judge: Callable[[Obj], T]) -> list[tuple[Obj, T]]:
+def by_template(snapshot: Snapshot, judge: Callable[[Obj], T], *, ended: bool = False) -> list[tuple[Obj, T]]:
     """Every pod whose template `judge` says something true of, with what it says; in reading order.
 
-    It is asked once for a template, so it may read only what _templates compares: namespace, labels,
-    owners, containers, volumes, runtime class and claims.
+    It is asked once for a template, so it may read nothing but labels, owners, containers, volumes,
+    runtime class and claims. `ended`: pods that have ended too.
     """
     pods = snapshot.list(kinds.POD)
-    answers = ((places, judge(pods[places[0]])) for places in _templates(snapshot))
-    found = sorted(((place, said) for places, said in answers if said for place in places), key=lambda each: each[0])
+    made = (places for (over, *_), places in _census(snapshot).templates.items() if ended or not over)
+    answers = ((places, judge(pods[places[0]])) for places in made)
+    found = [(place, said) for places, said in answers if said for place in places]
+    found.sort(key=itemgetter(0))
     return [(pods[place], said) for place, said in found]
+
+
+def _label(pod: Obj, key: str) -> str:
+    return text(labels(pod), key)
 
 
 @fact
 def _labelled(snapshot: Snapshot) -> dict[tuple[str, str], list[Obj]]:
     found: dict[tuple[str, str], list[Obj]] = defaultdict(list)
-    for pod, tags in by_template(snapshot, lambda pod: [(key, text(labels(pod), key)) for key in _NAMING]):
-        for tag in tags:
-            found[tag].append(pod)
+    for key in _NAMING:
+        for pod, value in by_template(snapshot, partial(_label, key=key), ended=True):
+            found[key, value].append(pod)
     return dict(found)
 
 
@@ -135,7 +141,7 @@ def labelled_pods(snapshot: Snapshot, key: str, value: str) -> list[Obj]:
 @fact
 def gpu_pods(snapshot: Snapshot) -> tuple[tuple[Obj, dict[str, int]], ...]:
     """Every pod that asks for GPUs and has not ended, with what it asks for."""
-    return tuple((pod, wanted) for pod, wanted in by_template(snapshot, gpu_requests) if not finished(pod))
+    return tuple(by_template(snapshot, gpu_requests))
 
 
 @fact

@@ -9,7 +9,7 @@ from plimsoll.gpus.model import Sku
 from plimsoll.kube import operands
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, text
 from plimsoll.kube.operands import operand_of, operator_namespace
-from plimsoll.kube.pods import by_template, finished, ready
+from plimsoll.kube.pods import by_template, ready
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.units import count, moment
 
@@ -28,8 +28,7 @@ def standalone(template: Obj) -> str:
 
 @fact
 def _standalone_pods(snapshot: Snapshot) -> dict[tuple[str, str], Obj]:
-    found = by_template(snapshot, standalone)
-    return {(app, text(pod, "spec", "nodeName")): pod for pod, app in found if not finished(pod)}
+    return {(app, text(pod, "spec", "nodeName")): pod for pod, app in by_template(snapshot, standalone)}
 
 
 def operand(snapshot: Snapshot, app: str, node: str) -> Obj | None:

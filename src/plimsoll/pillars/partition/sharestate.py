@@ -8,6 +8,7 @@ from plimsoll.check.model import Case
 from plimsoll.kube.nodes import allocatable, capacity
 from plimsoll.kube.objects import Obj, labels, name, text
 from plimsoll.kube.pods import ready
+from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.partition.nodes import PLUGIN, SETTLE, changed_at, daemonset, minutes, operand, plugin_started
 from plimsoll.pillars.partition.pluginconfig import Config, Setup, Shared, config_map, configs, nodes_by_key, setup
 from plimsoll.units import count
@@ -28,7 +29,13 @@ class Gap(NamedTuple):
 
 def gaps(case: Case, *, edited: bool) -> dict[str, list[Gap]]:
     """Nodes that lag behind their key, by key: those behind an edit, or the others."""
-    snapshot, source = case.snapshot, config_map(case.snapshot)
+    found = {key: [gap for gap in behind if gap.edited is edited] for key, behind in _gaps(case.snapshot).items()}
+    return {key: behind for key, behind in found.items() if behind}
+
+
+@fact
+def _gaps(snapshot: Snapshot) -> dict[str, list[Gap]]:
+    source = config_map(snapshot)
     found: dict[str, list[Gap]] = {}
     if source is None or setup(snapshot) is None:
         return found
@@ -36,18 +43,16 @@ def gaps(case: Case, *, edited: bool) -> dict[str, list[Gap]]:
         config = configs(snapshot).get(key) if key else _NOTHING
         if config is None or config.errors or config.refused:
             continue
-        behind = [gap for node in nodes if (gap := _gap(case, source, config, node)) and gap.edited is edited]
-        if behind:
-            found[key] = behind
+        found[key] = [gap for node in nodes if (gap := _gap(snapshot, source, config, node))]
     return found
 
 
-def _gap(case: Case, source: Obj, config: Config, node: Obj) -> Gap | None:
-    plugin = operand(case.snapshot, PLUGIN, name(node))
+def _gap(snapshot: Snapshot, source: Obj, config: Config, node: Obj) -> Gap | None:
+    plugin = operand(snapshot, PLUGIN, name(node))
     if plugin is None or not ready(plugin):
         return None
     started = plugin_started(plugin)
-    age = minutes(started, case.now)
+    age = minutes(started, snapshot.taken_at)
     if age is not None and age < SETTLE:
         return None
     told = _differs(config, node)

@@ -29,7 +29,7 @@ def gpu_templates(snapshot: Snapshot) -> Iterator[tuple[Obj, Obj, str]]:
             template = pod_template(obj)
             if not (kind is kinds.JOB and text(owner(obj), "kind") in kinds.BY_NAME) and gpu_requests(template):
                 yield obj, template, "spec.jobTemplate.spec.template." if kind is kinds.CRON_JOB else "spec.template."
-    for pod, _ in by_template(snapshot, lambda pod: not owner(pod) and gpu_requests(pod)):
+    for pod, _ in by_template(snapshot, lambda pod: not owner(pod) and gpu_requests(pod), ended=True):
         yield pod, pod, ""
 
 

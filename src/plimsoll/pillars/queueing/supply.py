@@ -97,10 +97,10 @@ def stuck(snapshot: Snapshot) -> tuple[Stuck, ...]:
         if state(workload) != "admitted":
             continue
         for pod, wanted in gpu_pods_of(snapshot).get(key_of(workload), []):
-            placed = condition(pod, "PodScheduled")
-            if text(pod, "spec", "nodeName") or placed.get("status") != "False":
+            if text(pod, "spec", "nodeName"):
                 continue
-            if placed.get("reason") != "Unschedulable":
+            placed = condition(pod, "PodScheduled")
+            if placed.get("status") != "False" or placed.get("reason") != "Unschedulable":
                 continue  # gated: Kueue or another controller still holds it
             resource = next((each for each in wanted if _flavor(workload, pod, each)), next(iter(wanted)))
             flavor = _flavor(workload, pod, resource)

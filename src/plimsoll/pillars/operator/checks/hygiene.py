@@ -10,7 +10,7 @@ from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, annotations_of, containers, get, items, labels, name, namespace, text
 from plimsoll.kube.operands import operator_namespace
-from plimsoll.kube.pods import by_template, controller, finished, gpu_pods, gpu_requests
+from plimsoll.kube.pods import by_template, controller, gpu_pods, gpu_requests
 from plimsoll.kube.snapshot import Snapshot
 
 Owner = tuple[str, str, str]  # kind, namespace, name
@@ -43,8 +43,8 @@ def gpu_use_is_requested(case: Case) -> Iterator[Finding]:
     spared = ("kube-system", operator_namespace(case.snapshot))
     found = [
         (pod, how)
-        for pod, how in by_template(case.snapshot, lambda pod: "" if namespace(pod) in spared else _reaches_gpus(pod))
-        if text(pod, "spec", "nodeName") in on_gpus and not finished(pod) and not _is_shared_out(pod)
+        for pod, how in by_template(case.snapshot, _reaches_gpus)
+        if text(pod, "spec", "nodeName") in on_gpus and namespace(pod) not in spared and not _is_shared_out(pod)
     ]
     for (kind, here, title), obj, ways, count in _by_owner(case.snapshot, found):
         inner = "spec" if obj.get("kind") == "Pod" else "spec.template.spec"

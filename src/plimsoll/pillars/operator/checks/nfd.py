@@ -5,7 +5,7 @@ from __future__ import annotations
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import PCI_LABELS
 from plimsoll.kube.objects import Obj, get, labels, name, number, pod_template, text
-from plimsoll.kube.pods import by_template, finished
+from plimsoll.kube.pods import by_template
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.operator.checks.hints import NFD
 
@@ -47,7 +47,7 @@ def worker_pods(snapshot: Snapshot) -> dict[str, Obj]:
     found = {}
     for pod, _ in by_template(snapshot, _app):
         node = text(pod, "spec", "nodeName")
-        if node and role(pod) == "worker" and not finished(pod):
+        if node and role(pod) == "worker":
             found[node] = pod
     return found
 

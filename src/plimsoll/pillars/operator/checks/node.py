@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import lru_cache
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
@@ -49,9 +50,16 @@ def _reports(node: Obj) -> list[Obj]:
     return [
         entry
         for entry in items(node, "status", "conditions")
-        if _ABOUT_GPUS.search(text(entry, "type"))
-        and entry.get("status") == ("False" if _GOOD_WHEN_TRUE.search(text(entry, "type")) else "True")
+        if (bad := _bad_status(text(entry, "type"))) and entry.get("status") == bad
     ]
+
+
+@lru_cache(maxsize=256)
+def _bad_status(type_: str) -> str:
+    """The status with which a condition says that GPUs are not well; "" for one that is not about GPUs."""
+    if not _ABOUT_GPUS.search(type_):
+        return ""
+    return "False" if _GOOD_WHEN_TRUE.search(type_) else "True"
 
 
 @check("GPU111", Severity.ERROR, Layer.NODE, reads=(kinds.NODE,),

@@ -49,7 +49,8 @@ def placements(snapshot: Snapshot) -> dict[str, Placement]:
     for node in gpu_nodes(snapshot):
         taints = _lasting(snapshot, node)
         troubles = [wrong for state in operand_states(snapshot)[name(node)].values()
-                    if (wrong := _trouble(snapshot, node, taints, state))]  # fmt: skip
+                    if (taints or state.state != "ready")
+                    and (wrong := _trouble(snapshot, node, taints, state))]  # fmt: skip
         if troubles:
             away = [each for each in troubles if each.operands]
             first = (away or troubles)[0]

@@ -8,7 +8,7 @@ from typing import Any
 from plimsoll.check.model import Case, Finding, read
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj, items, labels, name, namespace, text
-from plimsoll.kube.pods import by_template, finished
+from plimsoll.kube.pods import by_template
 from plimsoll.kube.snapshot import Snapshot, fact
 
 _CONTAINERS = ("nvidia-device-plugin", "nvidia-device-plugin-ctr", "nvidia-gpu-device-plugin")  # operator, chart, GKE
@@ -26,8 +26,7 @@ def plugin_pods(snapshot: Snapshot) -> dict[str, list[Obj]]:
     """The device plugin pods bound to each node that has one, by node name."""
     found: dict[str, list[Obj]] = defaultdict(list)
     for pod, _ in by_template(snapshot, is_plugin):
-        node = text(pod, "spec", "nodeName")
-        if node and not finished(pod):
+        if node := text(pod, "spec", "nodeName"):
             found[node].append(pod)
     return dict(found)
 

@@ -78,7 +78,7 @@ def runtime_classes_exist(case: Case) -> Iterator[Finding]:
     owners = (kinds.DAEMON_SET, kinds.DEPLOYMENT, kinds.STATEFUL_SET, kinds.JOB)
     found = [(obj, lacking(obj)) for kind in owners for obj in case.snapshot.list(kind)]
     users: dict[str, list[Obj]] = defaultdict(list)
-    for obj, wanted in [*found, *by_template(case.snapshot, lacking)]:
+    for obj, wanted in [*found, *by_template(case.snapshot, lacking, ended=True)]:
         if wanted:
             users[wanted].append(obj)
     policy = cluster_policy(case.snapshot)

@@ -118,9 +118,11 @@ def cuda_runs(case: Case) -> Iterator[Finding]:
     for app in ("nvidia-operator-validator", "nvidia-cuda-validator"):
         for node, pod in _validators(case, app):
             bad = _cuda_trouble(pod)
+            if bad is None or node in reported:
+                continue
             fresh = not lasting(case, _since(pod, "cuda-validation"), _STAGE_TIME)
-            waits = bad is not None and (trouble(pod) or Trouble("crash", "", "", "", 0, "")).state != "crash"
-            if bad is None or node in reported or (fresh and waits):
+            waits = (trouble(pod) or Trouble("crash", "", "", "", 0, "")).state != "crash"
+            if fresh and waits:
                 continue
             reported.add(node)
             yield _cuda_finding(case, node, pod, *bad)

@@ -79,8 +79,10 @@ def waits(snapshot: Snapshot) -> tuple[Wait, ...]:
 
 
 def _is_waiting(snapshot: Snapshot, pod: Obj) -> bool:
+    if text(pod, "spec", "nodeName"):
+        return False
     placed = condition(pod, "PodScheduled")
-    if text(pod, "spec", "nodeName") or placed.get("status") != "False" or placed.get("reason") == "SchedulingGated":
+    if placed.get("status") != "False" or placed.get("reason") == "SchedulingGated":
         return False
     if text(pod, "metadata", "deletionTimestamp") or items(pod, "spec", "schedulingGates"):
         return False
