@@ -68,15 +68,22 @@ _WORDS = _words(
     " edit view root system public private internal external true false none null yes no on off all any ready running"
     " pending failed succeeded unknown high low medium normal critical batch-low priority restricted baseline"
     " privileged audit warn enforce amd64 arm64 linux windows http https grpc tcp udp health probe library"
-    " nccl uccl kata runc gvisor project workload status error failure back off"
+    " nccl uccl kata runc gvisor project workload status error failure back off sh bash env run exec"
+    " debug add set get list busy free past next first last start stop wait check time size name type kind value key"
 ) | {word for operand in OPERANDS for word in operand.daemonset.split("-")}
 # Names of public software in which a name made of common words could stand.
 _KNOWN = " ".join(f"-{each}-" for each in (
     *(operand.daemonset for operand in OPERANDS),
     "kueue-controller-manager", "kube-controller-manager", "keda-operator",
     "keda-admission-webhooks", "keda-metrics-apiserver", "cluster-autoscaler", "gpu-operator", "prometheus-operator",
-    "k8s-device-plugin", "node-feature-discovery-master", "node-feature-discovery-worker", "k8s-driver-manager",
+    "k8s-device-plugin", "k8s-mig-manager", "k8s-cc-manager", "k8s-kata-manager", "vgpu-device-manager",
+    "kubevirt-gpu-device-plugin", "node-feature-discovery-master", "node-feature-discovery-worker",
+    "k8s-driver-manager",
 ))  # fmt: skip
+# Checks know a server by these in the name of its image, so a pseudonym carries them on.
+_SOFTWARE = _words(
+    "vllm sglang triton tritonserver tgi ollama lmcache dynamo ray llmd nim trtllm dcgm prometheus kueue keda"
+)
 _PUBLIC_HOSTS = _words(
     "nvcr.io registry.k8s.io k8s.gcr.io gcr.io quay.io docker.io index.docker.io ghcr.io public.ecr.aws"
     " mcr.microsoft.com localhost kubernetes.default github.com huggingface.co nvidia.com k8s.io svc cluster.local"
@@ -100,13 +107,15 @@ _PUBLIC_DOMAINS = (
     "cert-manager.io", "ray.io", "kserve.io", "knative.dev", "volcano.sh", "hami.io", "run.ai", "intel.com", "amd.com",
     "gke.io",
 )  # fmt: skip
+_DOMAIN = re.compile(rf"(?:^|\.)(?:{'|'.join(map(re.escape, _PUBLIC_DOMAINS))})$")
 # Labels of machines, which only hardware and operators choose; the names of configurations are the owner's.
 _MACHINE = ("nvidia.com/", "feature.node.kubernetes.io/")
 _HASHES = frozenset({"pod-template-hash", "controller-revision-hash", "controller-uid", "pod-template-generation"})
 _LABELS = ("labels", "matchLabels", "nodeSelector", "nodeLabels")
 # Fields of enumerations and of label or resource keys: never a name, and checks read them.
 _FIXED = frozenset({
-    "kind", "key", "topologyKey", "type", "reason", "phase", "operator", "effect", "status", "verbs", "protocol",
+    "kind", "apiVersion", "apiGroup", "apiGroups", "group", "key",
+    "topologyKey", "type", "reason", "phase", "operator", "effect", "status", "verbs", "protocol",
     "policy", "coveredResources", "resourceName", "level", "creationTimestamp", "lastTransitionTime", "schedulerName",
 })  # fmt: skip
 _SETTINGS = ("data", "binaryData", "stringData")
@@ -148,7 +157,7 @@ class _Renamer:
         self._salt = salt[:64]
         self._names = {each: self._pseudonym(each) for each in names}
         self._longest: dict[str, list[int]] = {}  # by first part: how many parts names have, most first
-        for each in names:
+        for each in (each for each in names if len(each) > 2):  # two letters are too often a part of something else
             parts = _PART.findall(each)
             lengths = self._longest.setdefault(parts[0], [])
             if len(parts) not in lengths:
@@ -161,7 +170,8 @@ class _Renamer:
         return hashlib.blake2b(what.encode(), key=self._salt, digest_size=16).digest()
 
     def _pseudonym(self, what: str) -> str:
-        return "x" + base64.b32encode(self._digest(what))[:10].decode().lower()
+        known = [part for part in _PART.findall(what.lower()) if part in _SOFTWARE]
+        return "-".join(["x" + base64.b32encode(self._digest(what))[:10].decode().lower(), *known])
 
     def obj(self, obj: Obj) -> Obj:
         return self._map(obj)
@@ -195,7 +205,7 @@ class _Renamer:
 
     def text(self, value: str) -> str:
         """A string with every name and identity in it replaced."""
-        done = self._done.get(value)
+        done = self._done.get(value) or self._names.get(value)
         if done is None:
             done = _MAIL.sub(self._mail, value) if "@" in value else value
             if "-" in done:
@@ -235,10 +245,12 @@ class _Renamer:
         return self._addresses.setdefault(match[0], f"{fresh}{size}")
 
     def _run(self, match: re.Match[str]) -> str:
-        """A run of parts: the longest names first, from the left."""
+        """A run of parts: the longest names first, from the left. An API's domain at its end stays."""
         run = match[0]
-        if run in self._names:
+        if run in self._names and len(run) > 2:
             return self._names[run]
+        if domain := _DOMAIN.search(run):
+            return _RUN.sub(self._run, run[: domain.start()]) + domain[0]
         parts = list(_PART.finditer(run))
         out, index, end = "", 0, 0
         while index < len(parts):
@@ -265,7 +277,7 @@ def _own_names(snapshot: Snapshot) -> Iterator[str]:
 
 def _chosen(word: str) -> bool:
     """Whether somebody chose this word: it is no common one, number, version or name of public software."""
-    if len(word) < 2 or not _RUN.fullmatch(word) or _VERSION.fullmatch(word):
+    if len(word) < 2 or not _RUN.fullmatch(word) or _VERSION.fullmatch(word) or _UUID.fullmatch(word):
         return False
     parts = _PART.findall(word)
     if any(part.lower() not in _WORDS and not part.isdigit() for part in parts):
@@ -283,7 +295,8 @@ def _said_by(obj: Obj) -> Iterator[str]:
     elif kind == "Node":
         public = False
         yield from _of_node(obj)
-    tenant = not public and (not _is_system(home) if home else kind in _CLUSTER_WIDE)
+    shared = _is_system(home) and home != "default"  # its name is everybody's, what runs in it is not
+    tenant = not public and (not shared if home else kind in _CLUSTER_WIDE)
     owners = [text(each, "name") for each in items(obj, "metadata", "ownerReferences")]
     if tenant and kind != "Event" and not any(each and each in title for each in owners):
         yield title  # a name derived from its owner's is replaced in that part
@@ -371,10 +384,4 @@ def _of_image(image: object) -> Iterator[str]:
         return
     if not _is_public(host):
         yield host
-    for step in (each for each in (*steps, tag) if not each.startswith(_PUBLIC_PREFIXES)):
-        parts = _PART.findall(step)
-        known = [part for part in parts if part.lower() in _WORDS]
-        if known:
-            yield from (part for part in parts if part not in known and not part.isdigit() and len(part) > 2)
-        else:
-            yield step
+    yield from (step for step in (*steps, tag) if not step.startswith(_PUBLIC_PREFIXES))

@@ -107,14 +107,15 @@ def test_identities_of_every_form_go() -> None:
                      {"kind": "ServiceAccount", "name": "x", "namespace": "risk-dept"}],
     }  # fmt: skip
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "risk-dept"}}
-    text = encoded(anonymized(whole(node, tenant, owner, binding, space), SALT))
+    stray = pod(metadata={"name": "scratchpad", "namespace": "default"})
+    text = encoded(anonymized(whole(node, tenant, owner, binding, space, stray), SALT))
     for gone in ("10-1-2-3", "acme.internal", "10.1.2.3", "10.1.9.9", "riskpool", "jdoe", "i-0abcdef", "hedge",
                  "ec2f6a5b", "EC2F6A5B", "cr.acme.io", "quant", "pricer", "fraud", "risk-dept", "scorer", "scoring",
                  "123456789012", "api.acme.io", "acme-bucket", "jane", "2001:db8", "210987654321", "mallory",
-                 "1e29ea46", "acme-prod"):  # fmt: skip
+                 "1e29ea46", "acme-prod", "scratchpad"):  # fmt: skip
         assert gone not in text, gone
     for kept in ("NVIDIA-H100-80GB-HBM3", "us-east-1a", "eks.amazonaws.com/nodegroup", "vllm:v1.2", "system:masters",
-                 "aws:///", '"spare": "true"', "kube-system"):  # fmt: skip
+                 "aws:///", '"default"', '"spare": "true"', "kube-system"):  # fmt: skip
         assert kept in text, kept
 
 
