@@ -163,6 +163,19 @@ def wish(case: Case, node: Obj) -> Wish | None:
     if not wanted or model is None or not 0 < gpus <= _MAX_GPUS:
         return None
     names = names_for(case.snapshot, node)
+    known, key = _known_wishes(case.snapshot), (names.place, wanted, model.name, gpus)
+    if key not in known:
+        known[key] = _wish(names, wanted, model, gpus)
+    return known[key]
+
+
+@fact
+def _known_wishes(_: Snapshot) -> dict[tuple[str, str, str, int], Wish | None]:
+    """Filled by `wish`: nodes of one kind share the answer."""
+    return {}
+
+
+def _wish(names: Names, wanted: str, model: Sku, gpus: int) -> Wish | None:
     if wanted not in names.configs:
         layout = mig.layout_of_config(model, wanted)
         if layout is None:

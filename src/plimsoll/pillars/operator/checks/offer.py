@@ -81,9 +81,14 @@ def _judge(node: Obj, dra: bool, now: datetime | None) -> Shortfall | None:
     for resource, total in have.items():
         offered = free.get(resource, 0)
         if offered < total:
-            return wrong("stale" if _left_over(node, resource, offered) else "unhealthy", resource, offered, total)
+            return wrong(
+                "stale" if _left_over(labels(node), have, free, resource, offered) else "unhealthy",
+                resource,
+                offered,
+                total,
+            )
     for resource, total in have.items():
-        if total and _left_over(node, resource, 0):
+        if total and _left_over(labels(node), have, free, resource, 0):
             return wrong("stale", resource, total)
     for resource, promised in _promised(node, have).items():
         offered = have.get(resource, 0) + have.get(f"{resource}.shared", 0)
@@ -99,9 +104,11 @@ def _offers_otherwise(node: Obj) -> bool:
     return any(_PASSED_THROUGH.match(each) for each in mapping(node, "status", "capacity"))
 
 
-def _left_over(node: Obj, resource: str, offered: int) -> bool:
-    """Whether a resource that is (partly) off is one of an earlier layout, while the present one is whole."""
-    have, free, tags = capacity(node), allocatable(node), labels(node)
+def _left_over(tags: dict[str, str], have: dict[str, int], free: dict[str, int], resource: str, offered: int) -> bool:
+    """Whether a resource that is (partly) off is one of an earlier layout, while the present one is whole.
+
+    A node's labels, capacity and allocatable; `offered`: how many of the resource count as allocatable.
+    """
     if resource.startswith("nvidia.com/mig-"):
         if tags.get("nvidia.com/mig.strategy") in ("none", "single") and free.get("nvidia.com/gpu"):
             return True
