@@ -18,6 +18,7 @@ from plimsoll.kube.unpack import BYTES_MAX, RATIO_MAX, STREAM_MAX, Stream
 
 MEMBERS_MAX = 200_000
 _HEADER_MAX = 1 << 20  # of one member of a tar; a hostile one says that its name has gigabytes
+_WINDOW = 2 * tarfile.RECORDSIZE  # the library reads a record at a time
 _DIRECTORY_MAX = 64 << 20  # of a zip: what 200,000 names need
 _WANTED = (".json", ".yaml", ".yml")
 # What the library raises on bytes that are no archive. RuntimeError is RecursionError too: headers of headers.
@@ -94,6 +95,8 @@ def read_tar(stream: Stream, where: str) -> Iterator[Member]:
                 if content is not None:
                     yield Member(_shown(member.name), content.read())
                 archive.members = []  # type: ignore[attr-defined]  # else it keeps every header it ever read
+            if any(source.block(archive.offset)) or not source.block(archive.offset):
+                raise InputError("the archive is damaged or cut short", where=where)
     except _DAMAGE as error:
         raise InputError(f"the archive is damaged or cut short ({error})", where=where) from error
 
@@ -103,7 +106,7 @@ class _Honest:
 
     def __init__(self, stream: Stream, where: str) -> None:
         self._stream, self._where = stream, where
-        self._done, self._allowed = 0, _HEADER_MAX
+        self._done, self._allowed, self._last = 0, _HEADER_MAX, b""
 
     def allow(self, size: int) -> None:
         """A member of this size comes next, then one more header."""
@@ -112,9 +115,18 @@ class _Honest:
     def read(self, size: int) -> bytes:
         data = self._stream.read(size)
         self._done += len(data)
+        self._last = (self._last + data)[-_WINDOW:]
         if self._done > self._allowed:
             raise InputError("the archive has a header of more than 1 MiB", where=self._where)
         return data
+
+    def block(self, offset: int) -> bytes:
+        """The block at an offset just read; empty where there is no whole one.
+
+        An archive ends with a block of zeros. The library takes a broken header, or none, for its end too.
+        """
+        start = offset - (self._done - len(self._last))
+        return self._last[start : start + 512] if start + 512 <= len(self._last) else b""
 
 
 def read_zip(file: BinaryIO, where: str) -> Iterator[Member]:
@@ -135,7 +147,7 @@ def read_zip(file: BinaryIO, where: str) -> Iterator[Member]:
                 if info.file_size > RATIO_MAX * max(info.compress_size, 4096):
                     raise InputError(f"expands more than {RATIO_MAX} times, as no text does", where=place)
                 with archive.open(info) as member:
-                    yield Member(_shown(info.filename), member.read())
+                    yield Member(_shown(info.filename), member.read(info.file_size + 1))  # no more than it says
     except _DAMAGE as error:
         raise InputError(f"the archive is damaged or cut short ({error})", where=where) from error
 
