@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from importlib.resources import files
 from typing import NamedTuple
+
+from markupsafe import Markup, escape
 
 from plimsoll import __version__
 from plimsoll.check.model import Severity
@@ -39,6 +42,7 @@ def render(review: Review, pillars: tuple[str, ...]) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     environment.filters["remedy"] = remedy
+    environment.filters["prose"] = _prose
     page = environment.from_string(source)
     return page.render(
         version=__version__,
@@ -52,6 +56,11 @@ def render(review: Review, pillars: tuple[str, ...]) -> str:
         counts=sorted(review.snapshot.counts().items(), key=lambda item: -item[1])[:12],
         passed=[check for check in review.asked if review.verdicts[check.id].value == "pass"],
     )
+
+
+def _prose(text: str) -> Markup:
+    """Our own words as HTML: what stands in backticks is code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  escaped just before
 
 
 def _racks(review: Review) -> tuple[Rack, ...]:

@@ -136,7 +136,7 @@ def _expand(review: Review, token: str) -> list[str]:
 
 
 _COMMAND = re.compile(r"(kubectl|helm|plimsoll|crane) ")
-_SAID_FIRST = re.compile(r"(?P<words>[^'\"$]*?)[:;]? (?P<command>(kubectl|helm|plimsoll|crane) .+)")
+_SAID_FIRST = re.compile(r"(?P<words>[^'\"$]*?[:;?]) (?P<command>(kubectl|helm|plimsoll|crane) .+)")
 
 
 def remedy(each: Judgement) -> str:
@@ -151,7 +151,7 @@ def as_shell(text: str) -> str:
     for line in text.strip().splitlines():
         said = None if goes_on or _COMMAND.match(line) else _SAID_FIRST.fullmatch(line)
         if said:
-            lines += [f"# {said['words'].strip()}", said["command"]]
+            lines += [f"# {said['words'].rstrip(':;')}", said["command"]]
         elif goes_on or _COMMAND.match(line) or line.startswith("#") or not line.strip():
             lines.append(line)
         else:
