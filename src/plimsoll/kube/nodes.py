@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from plimsoll.kube import kinds
-from plimsoll.kube.objects import Obj, condition, items, labels, mapping, name, selects, text
+from plimsoll.kube.objects import Obj, condition, get, items, labels, mapping, name, selects, text
 from plimsoll.kube.pods import is_gpu
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.units import count
@@ -103,8 +103,11 @@ def _tolerates(toleration: Obj, taint: Obj) -> bool:
 def selected(node: Obj, pod: Obj) -> bool:
     """Whether a pod's (or template's) nodeSelector and required node affinity accept a node."""
     have = labels(node)
-    if any(have.get(key) != value for key, value in mapping(pod, "spec", "nodeSelector").items()):
-        return False
+    for key, value in mapping(pod, "spec", "nodeSelector").items():
+        if have.get(key) != value:
+            return False
+    if not get(pod, "spec", "affinity"):
+        return True
     affinity = mapping(pod, "spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
     terms = items(affinity, "nodeSelectorTerms")
     if not terms:

@@ -81,12 +81,8 @@ def _judge(node: Obj, dra: bool, now: datetime | None) -> Shortfall | None:
     for resource, total in have.items():
         offered = free.get(resource, 0)
         if offered < total:
-            return wrong(
-                "stale" if _left_over(labels(node), have, free, resource, offered) else "unhealthy",
-                resource,
-                offered,
-                total,
-            )
+            old = _left_over(labels(node), have, free, resource, offered)
+            return wrong("stale" if old else "unhealthy", resource, offered, total)
     for resource, total in have.items():
         if total and _left_over(labels(node), have, free, resource, 0):
             return wrong("stale", resource, total)
