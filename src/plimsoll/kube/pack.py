@@ -119,10 +119,7 @@ def _objects(header: _Header, lines: Iterator[bytes], where: str) -> Iterator[Ob
             obj[key].update(level)
         left -= size
         if few:
-            size, levels = shared.fill(few)
-            for key, level in levels.items():
-                obj[key].update(level)
-            left -= size
+            left -= shared.put(few, obj)
         if left < 0:
             raise InputError(f"expands to more than {STREAM_MAX >> 30} GiB", where=where)
         if not _seen(obj, sound):
@@ -144,14 +141,21 @@ class _Shared:
 
     def fill(self, taken: Taken) -> tuple[int, dict[str, Obj]]:
         """The values that numbers stand for, by field and the field below it, and their size in bytes of JSON."""
+        filled: dict[str, Obj] = {key: {} for key in taken}
+        return self.put(taken, filled), filled
+
+    def put(self, taken: Taken, into: Obj) -> int:
+        """Put the values that numbers stand for where they belong. Returns their size in bytes of JSON."""
         size = 0
-        filled: dict[str, Obj] = {}
         for key, numbers in taken.items():
-            level = filled[key] = {}
+            level = into[key]
             for field, number in numbers.items():
-                level.update(self._values[number] if field == _REST else {field: self._values[number]})
                 size += self._sizes[number]
-        return size, filled
+                if field == _REST:
+                    level.update(self._values[number])
+                else:
+                    level[field] = self._values[number]
+        return size
 
 
 def _seen(obj: Obj, sound: set[int]) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from plimsoll.kube import kinds
 from plimsoll.kube.kinds import Kind
-from plimsoll.kube.objects import Obj, name, namespace, text
+from plimsoll.kube.objects import Obj, mapping, text
 
 T = TypeVar("T")
 
@@ -64,10 +64,15 @@ class Snapshot:
         self.unread = tuple(sorted(set(unread)))
         self._coverage = dict(coverage)
         self._by_kind: dict[tuple[str, str], dict[tuple[str, str], Obj]] = {}
+        version = kind = ""
+        bucket: dict[tuple[str, str], Obj] | None = None
         for obj in objects:
-            group = text(obj, "apiVersion").rpartition("/")[0]
-            bucket = self._by_kind.setdefault((group, text(obj, "kind")), {})
-            bucket[namespace(obj), name(obj)] = obj
+            # Objects come kind by kind, 100,000 pods in a row: what does not change is not worked out again.
+            if bucket is None or obj.get("apiVersion") != version or obj.get("kind") != kind:
+                version, kind = text(obj, "apiVersion"), text(obj, "kind")
+                bucket = self._by_kind.setdefault((version.rpartition("/")[0], kind), {})
+            meta = mapping(obj, "metadata")
+            bucket[text(meta, "namespace"), text(meta, "name")] = obj
         self._lists: dict[tuple[str, str], tuple[Obj, ...]] = {}
         self._facts: dict[Callable[..., Any], Any] = {}
         self._served = self._served_groups()
