@@ -197,7 +197,8 @@ def _pod(obj: Obj) -> Obj:
 
 def _told(status: Obj) -> list[Any]:
     """What a container is not simply running for, now and before."""
-    return [how for how in (status.get("state"), status.get("lastState")) if how and "running" not in how]
+    told = (status.get("state"), status.get("lastState"))
+    return [how for how in told if how and not (type(how) is dict and "running" in how)]
 
 
 def _maps(value: object) -> list[Obj]:
