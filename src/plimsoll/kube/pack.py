@@ -163,6 +163,8 @@ def _seen(obj: Obj, sound: set[int]) -> bool:
     meta = obj.get("metadata")
     if type(meta) is not dict or id(meta.get("labels")) not in sound or id(meta.get("annotations")) not in sound:
         return False
+    if type(obj.get("apiVersion")) is not str or type(obj.get("kind")) is not str:
+        return False
     name, namespace = meta.get("name"), meta.get("namespace", "")
     return type(name) is str and type(namespace) is str and name != "" and (name + namespace).isprintable()
 

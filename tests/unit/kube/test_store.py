@@ -190,6 +190,8 @@ def test_a_save_killed_at_any_moment_leaves_what_was_there(tmp_path: Path, momen
     lambda lines: [*lines[:-2], b'[{"spec":{}},99999,{}]', lines[-1]],
     lambda lines: [*lines[:-2], b'[{"spec":{}},-1,{"spec":{"a":-99999}}]', lines[-1]],
     lambda lines: [*lines[:-2], b'[{"apiVersion":"v1","kind":"Pod","metadata":{"name":1}},0,{}]', lines[-1]],
+    lambda lines: [*lines[:-2], b'[{"metadata":{"name":"a"}},0,{}]', lines[-1]],
+    lambda lines: [*lines[:-2], b'[{"apiVersion":1,"kind":"Pod","metadata":{"name":"a"}},0,{}]', lines[-1]],
     lambda lines: [*lines[:-2], b"\xff\xfe", lines[-1]],
     lambda lines: [*lines[:-2], b"[" * 100_000, lines[-1]],
 ])  # fmt: skip
