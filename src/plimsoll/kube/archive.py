@@ -98,7 +98,7 @@ def read_tar(stream: Stream, where: str) -> Iterator[Member]:
             if any(source.block(archive.offset)) or not source.block(archive.offset):
                 raise InputError("the archive is damaged or cut short", where=where)
     except _DAMAGE as error:
-        raise InputError(f"the archive is damaged or cut short ({error})", where=where) from error
+        raise InputError(f"the archive is damaged or cut short ({str(error)[:120]})", where=where) from error
 
 
 class _Honest:
@@ -149,7 +149,7 @@ def read_zip(file: BinaryIO, where: str) -> Iterator[Member]:
                 with archive.open(info) as member:
                     yield Member(_shown(info.filename), member.read(info.file_size + 1))  # no more than it says
     except _DAMAGE as error:
-        raise InputError(f"the archive is damaged or cut short ({error})", where=where) from error
+        raise InputError(f"the archive is damaged or cut short ({str(error)[:120]})", where=where) from error
 
 
 def _bound_directory(file: BinaryIO, where: str) -> None:
