@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHES = ("check_scale.py",)
+BENCHES = ("help_start.py", "check_scale.py")
 
 
 def main() -> int:
