@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import random
+import re
 import tarfile
 import zipfile
 from collections import defaultdict
@@ -15,11 +17,14 @@ import pytest
 import yaml
 import zstandard
 
+from plimsoll.check.model import Severity, Verdict
+from plimsoll.check.run import Review, review
 from plimsoll.errors import InputError
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj
 from plimsoll.kube.snapshot import Coverage, Snapshot
 from plimsoll.kube.store import open_snapshot
+from plimsoll.pillars import all_checks
 
 LAB = Path(__file__).parents[3] / "examples" / "lab" / "healthy.json.gz"
 REAL = Path(__file__).parents[4] / "shared" / "samples" / "real" / "objects"
@@ -309,24 +314,77 @@ def test_what_an_archive_must_not_hold(tmp_path: Path) -> None:
             open_snapshot(path)
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real objects are not beside this checkout")
-def test_real_objects_of_other_clusters_are_read_or_refused_in_one_sentence() -> None:
-    read, refused = {}, {}
-    for path in sorted(REAL.iterdir()):
+# What becomes of each real file of other clusters: what it says when it is refused, else the faults that are true.
+REAL_REFUSED = {
+    "aicr_eks_h100_gpu-operator_listing.txt": "holds a text, not a Kubernetes object",
+    "aicr_snapshot_gb200.yaml": "holds Snapshot (aicr.nvidia.com/v1alpha1), and nothing that Plimsoll judges",
+    "aicr_snapshot_h100.yaml": "holds Snapshot (aicr.nvidia.com/v1alpha1), and nothing that Plimsoll judges",
+    "cncf_kops_vllm_hpa_describe.txt": "not YAML: mapping values are not allowed in this context",
+    "cncf_vks135_vgpu_node-labels_x4.json": "not a Kubernetes object: it has no apiVersion",
+    "nvdocs_mig-mixed_node-labels.json": "not a Kubernetes object: it has no apiVersion",
+    "nvdocs_time-slicing_events.txt": "holds a text, not a Kubernetes object",
+}
+REAL_JUDGED: dict[str, list[str]] = {  # all of them healthy or without what would show a fault
+    "aicr_eks_h100_resourceslices.yaml": [],
+    "cncf_vks135_vgpu_resourceslices.yaml": [],
+    "node_gcp_a100-40_mig-mixed_3-instances_runai.yaml": [],
+    "node_gcp_a100-40_mig-mixed_7g40gb_runai.yaml": [],
+    "node_runai_fraction_1-workload.yaml": [],
+    "pod_runai_2.17_fractional.yaml": [],
+    "pod_runai_2.17_fractional_reservation.yaml": [],
+    "pod_runai_mig_1g5gb.yaml": [],
+}
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real objects of other clusters are not beside this checkout")
+def test_the_real_files_are_the_ones_listed_here() -> None:
+    assert sorted(path.name for path in REAL.iterdir()) == sorted([*REAL_REFUSED, *REAL_JUDGED])
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real objects of other clusters are not beside this checkout")
+@pytest.mark.parametrize("name", REAL_REFUSED)
+def test_a_real_file_without_objects_is_refused_in_one_sentence(name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        open_snapshot(REAL / name)
+    assert caught.value.what == REAL_REFUSED[name]
+    assert caught.value.where.startswith(str(REAL / name))
+    assert caught.value.hint
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real objects of other clusters are not beside this checkout")
+@pytest.mark.parametrize("name", REAL_JUDGED)
+def test_a_real_file_is_judged_by_what_is_in_it(name: str) -> None:
+    snapshot = open_snapshot(REAL / name)
+    assert set(coverages(snapshot).values()) == {"partial"}
+    assert snapshot.taken_at
+    answer = review(snapshot, all_checks())
+    assert answer.broken == ()
+    found = [f"{each.check.id} {each.finding.object}" for each in answer.failures if each.severity > Severity.INFO]
+    assert found == REAL_JUDGED[name]
+    assert Verdict.UNKNOWN in answer.verdicts.values()
+
+
+def faults(answer: Review) -> set[tuple[str, str]]:
+    """Checks with what they say, but for numbers: pods count one by one where their Job was not read."""
+    return {(each.check.id, re.sub(r"\d+", "#", each.finding.title)) for each in answer.failures}
+
+
+def test_what_an_excerpt_lacks_is_no_fault(tmp_path: Path) -> None:
+    """Single objects, kinds and sets of kinds of the healthy recording: whatever is found, the whole shows it too."""
+    path = tmp_path / "excerpt.json"
+    path.write_bytes(listed(*ITEMS))
+    whole = faults(review(open_snapshot(path), all_checks()))
+    names = sorted({obj["kind"] for obj in ITEMS})
+    rng = random.Random(1)  # noqa: S311  it makes no secret
+    excerpts = [[obj] for obj in ITEMS[::7]] + [of(kind) for kind in names]
+    excerpts += [[obj for kind in rng.sample(names, rng.randrange(2, 14)) for obj in of(kind)] for _ in range(60)]
+    for number, objects in enumerate(excerpts):
+        # As a List they may be whole of their kinds, as an array they are not.
+        path.write_bytes(listed(*objects) if number % 3 else json.dumps(objects).encode())
         try:
-            read[path.name] = open_snapshot(path)
-        except InputError as error:
-            assert str(path) in error.where
-            assert "\n" not in str(error)
-            assert error.hint
-            refused[path.name] = str(error)
-    assert {name.partition("_")[0] for name in refused} == {"aicr", "cncf", "nvdocs"}
-    assert sorted(refused) == [
-        "aicr_eks_h100_gpu-operator_listing.txt", "aicr_snapshot_gb200.yaml", "aicr_snapshot_h100.yaml",
-        "cncf_kops_vllm_hpa_describe.txt", "cncf_vks135_vgpu_node-labels_x4.json", "nvdocs_mig-mixed_node-labels.json",
-        "nvdocs_time-slicing_events.txt",
-    ]  # fmt: skip
-    assert "aicr.nvidia.com" in refused["aicr_snapshot_h100.yaml"]
-    for name, snapshot in read.items():
-        assert set(coverages(snapshot).values()) == {"partial"}, name
-        assert snapshot.taken_at
+            answer = review(open_snapshot(path), all_checks())
+        except InputError:
+            continue  # a kind that no check reads
+        found = faults(answer)
+        assert found <= whole, (found - whole, sorted({obj["kind"] for obj in objects}))
+        assert answer.broken == ()
