@@ -150,7 +150,7 @@ def _fresh(text: str, title: str, rng: random.Random) -> Obj:
 
 
 def _suffix(rng: random.Random) -> str:
-    return "".join(rng.choices(string.ascii_lowercase + string.digits, k=5))
+    return "".join(rng.choices(string.ascii_lowercase + string.digits, k=8))
 
 
 def _stamp(at: datetime) -> str:

@@ -133,18 +133,21 @@ def _judge(
         ]
     )
     behind = {index: tuple(faults[root] for root in roots[place]) for place, index in enumerate(faults)}
+    waived = {index: matching(waivers, found[index][0].id, found[index][1].object, today) for index in faults}
     judged = []
     for index, (check, finding) in enumerate(found):
-        waiver = None if finding.unknown else matching(waivers, check.id, finding.object, today)
-        verdict = Verdict.UNKNOWN if finding.unknown else Verdict.WAIVED if waiver else Verdict.FAIL
+        causes = behind.get(index, ())
+        waiver = waived.get(index)
+        if waiver is None and causes and all(waived[cause] for cause in causes):
+            waiver = waived[causes[0]]  # who accepts a cause accepts what follows from it
         judged.append(
             Judgement(
                 check=check,
                 finding=finding,
-                verdict=verdict,
+                verdict=Verdict.UNKNOWN if finding.unknown else Verdict.WAIVED if waiver else Verdict.FAIL,
                 severity=severity((check, finding)),
-                root_cause=not finding.unknown and not behind[index],
-                hidden_behind=behind.get(index, ()),
+                root_cause=not finding.unknown and not causes,
+                hidden_behind=causes,
                 waiver=waiver,
             )
         )

@@ -15,7 +15,7 @@ from plimsoll.check.run import Review
 from plimsoll.check.score import summarise
 from plimsoll.kube.nodes import allocatable, capacity, gpu_nodes
 from plimsoll.kube.objects import labels, name
-from plimsoll.report.view import affected, not_read, remedy, sentence, view
+from plimsoll.report.view import affected, amount, not_read, remedy, sentence, shown, view
 
 
 class Tile(NamedTuple):
@@ -43,6 +43,8 @@ def render(review: Review, pillars: tuple[str, ...]) -> str:
     )
     environment.filters["remedy"] = remedy
     environment.filters["prose"] = _prose
+    environment.filters["shown"] = shown
+    environment.globals["amount"] = amount
     page = environment.from_string(source)
     return page.render(
         version=__version__,

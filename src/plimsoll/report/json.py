@@ -11,7 +11,7 @@ from plimsoll.check.model import Evidence, Verdict
 from plimsoll.check.run import Judgement, Review
 from plimsoll.check.score import summarise
 from plimsoll.kube.objects import Ref
-from plimsoll.report.view import affected, not_read, remedy, sentence
+from plimsoll.report.view import affected, is_risk, not_read, remedy, sentence
 
 SCHEMA_VERSION = "plimsoll.dev/report/v1"
 
@@ -57,7 +57,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     verdict: str
     sentence: str
     findings: dict[str, int]  # failed findings by severity
-    root_causes: int
+    root_causes: int  # of what does not work now
+    risks: int  # what works now and will not keep working
     hidden: int
     unknown: int
     waived: int
@@ -99,6 +100,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     why: str
     remedy: str
     root_cause: bool
+    risk: bool  # nothing is broken by it yet
     hidden_behind: list[Cause]
     affects: list[str]  # what stops working or is short of something: node/NAME, queue/NAME, service/NS/NAME, …
     waiver: Acceptance | None = None
@@ -155,7 +157,8 @@ def _summary(review: Review, pillars: tuple[str, ...]) -> Summary:
         verdict="fail" if failures else "unknown" if unknown else "pass",
         sentence=sentence(review),
         findings=by_severity,
-        root_causes=sum(each.root_cause for each in failures),
+        root_causes=sum(each.root_cause and not is_risk(each) for each in failures),
+        risks=sum(is_risk(each) for each in failures),
         hidden=sum(not each.root_cause for each in failures),
         unknown=unknown,
         waived=sum(each.verdict is Verdict.WAIVED for each in review.judgements),
@@ -191,6 +194,7 @@ def _finding(review: Review, each: Judgement) -> Finding:
         why=each.finding.unknown or each.check.why,
         remedy=remedy(each),
         root_cause=each.root_cause,
+        risk=is_risk(each),
         hidden_behind=[_cause(cause) for cause in causes],
         affects=sorted(each.finding.affects),
         waiver=waiver,

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 from plimsoll.check.model import Check, Verdict
 from plimsoll.check.run import Judgement, Review
-from plimsoll.report.view import remedy
+from plimsoll.report.view import remedy, shown
 
 # What XML 1.0 cannot carry, however it is escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -55,7 +55,7 @@ def _story(each: Judgement, review: Review) -> str:
         f"{review.judgements[index].check.id} {review.judgements[index].finding.object}" for index in each.hidden_behind
     ]
     lines = [f"{each.finding.object}: {each.finding.title}"]
-    lines += [f"saw {item.path} = {item.value}" for item in each.finding.evidence]
+    lines += [f"saw {item.path} = {shown(item.value)}" for item in each.finding.evidence]
     lines.append(f"explained by {', '.join(behind)}" if behind else f"do: {remedy(each)}")
     return "\n".join(lines)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from plimsoll.check.run import Judgement, Review
 from plimsoll.check.score import summarise
-from plimsoll.report.view import Group, clean, not_read, remedy, sentence, view
+from plimsoll.report.view import Group, amount, clean, not_read, remedy, sentence, shown, view
+
+_NOBODY_ASKED = ("not in the snapshot",)  # what the file never held is one number; what was refused has a reason
 
 
 def render(review: Review, pillars: tuple[str, ...]) -> str:
@@ -22,7 +24,8 @@ def render(review: Review, pillars: tuple[str, ...]) -> str:
         lines += ["", "## Risks", "", "| severity | check | object | what |", "|---|---|---|---|"]
         lines += [_row(each) for group in seen.risks for each in group.members]
     if seen.unknown:
-        lines += ["", "## Unknown", "", *(f"- {kind}: {_text(why)}" for kind, why in not_read(review))]
+        lines += ["", "## Unknown", "", f"{amount(len(seen.unknown), 'question', 'questions')} could not be answered."]
+        lines += ["", *(f"- {kind}: {_text(why)}" for kind, why in not_read(review) if why not in _NOBODY_ASKED)]
     if seen.waived:
         lines += [
             "",
@@ -45,7 +48,7 @@ def _fault(group: Group) -> list[str]:
     lines += [f"- {_code(str(each.finding.object))}" for each in group.members[:50]]
     if len(group.members) > 50:
         lines.append(f"- and {len(group.members) - 50} more")
-    lines += ["", *(f"- saw {_code(f'{item.path} = {item.value}')}" for item in first.finding.evidence)]
+    lines += ["", *(f"- saw {_code(f'{item.path} = {shown(item.value)}')}" for item in first.finding.evidence)]
     if group.hidden:
         lines.append(
             f"- hides {len(group.hidden)} findings: {', '.join(sorted({each.check.id for each in group.hidden}))}"
@@ -53,7 +56,13 @@ def _fault(group: Group) -> list[str]:
     fence = "```"
     while fence in remedy(first):
         fence += "`"
-    return [*lines, "", _text(group.check.why), "", f"{fence}sh", remedy(first).strip(), fence]
+    return [*lines, "", group.check.why, "", f"{fence}sh", remedy(first).strip(), fence]
+
+
+def _waived(each: Judgement) -> str:
+    waiver = each.waiver
+    terms = f" until {waiver.until}, {_text(waiver.owner)}: {_text(waiver.reason)}" if waiver else ""
+    return f"- {each.check.id} {_code(str(each.finding.object))}{terms}"
 
 
 def _row(each: Judgement) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from plimsoll.check.model import Severity, Verdict
-from plimsoll.check.run import Review
+from plimsoll.check.run import Judgement, Review
 from plimsoll.check.score import summarise
+from plimsoll.report.view import is_risk
 
 
 def render(review: Review, pillars: tuple[str, ...]) -> str:
@@ -20,16 +21,16 @@ def render(review: Review, pillars: tuple[str, ...]) -> str:
     for pillar in pillars:
         for verdict in Verdict:
             _sample(out, "plimsoll_checks", verdicts[pillar, verdict], pillar=pillar, verdict=verdict.value)
-    _family(out, "plimsoll_findings", "Failed findings by severity; root_cause tells those that nothing else explains.")
-    found = Counter((each.check.pillar, each.severity, each.root_cause) for each in review.failures)
+    _family(out, "plimsoll_findings", "Failed findings by severity and role: root_cause, hidden behind one, or risk.")
+    found = Counter((each.check.pillar, each.severity, _role(each)) for each in review.failures)
     for pillar in pillars:
         for severity in Severity:
-            for root in (False, True):
-                labels = {"pillar": pillar, "severity": str(severity), "root_cause": str(root).lower()}
-                _sample(out, "plimsoll_findings", found[pillar, severity, root], **labels)
+            for role in ("root_cause", "hidden", "risk"):
+                labels = {"pillar": pillar, "severity": str(severity), "role": role}
+                _sample(out, "plimsoll_findings", found[pillar, severity, role], **labels)
     _family(out, "plimsoll_root_cause", "1 for every object that a root cause was found on.")
     for each in review.failures:
-        if each.root_cause:
+        if each.root_cause and not is_risk(each):
             ref = each.finding.object
             labels = {"check": each.check.id, "severity": str(each.severity), "pillar": each.check.pillar}
             _sample(out, "plimsoll_root_cause", 1, **labels, kind=ref.kind, namespace=ref.namespace, name=ref.name)
@@ -37,6 +38,10 @@ def render(review: Review, pillars: tuple[str, ...]) -> str:
         _family(out, "plimsoll_snapshot_timestamp_seconds", "When the judged snapshot was taken.")
         _sample(out, "plimsoll_snapshot_timestamp_seconds", review.snapshot.taken_at.timestamp())
     return "\n".join(dict.fromkeys(out)) + "\n"  # a series may stand only once
+
+
+def _role(each: Judgement) -> str:
+    return "risk" if is_risk(each) else "root_cause" if each.root_cause else "hidden"
 
 
 def _family(out: list[str], name: str, help_: str) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from plimsoll import __version__
 from plimsoll.check.model import Check, Severity, Verdict
 from plimsoll.check.run import Judgement, Review
-from plimsoll.report.view import as_shell, remedy
+from plimsoll.report.view import as_shell, remedy, shown
 
 _LEVEL = {Severity.CRITICAL: "error", Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 # What GitHub-style viewers sort by; the bands are theirs (over 9 critical, 7 high, 4 medium).
@@ -50,7 +50,7 @@ def _rule(check: Check) -> dict[str, Any]:
 
 def _result(review: Review, each: Judgement, rule: int) -> dict[str, Any]:
     finding = each.finding
-    seen = "; ".join(f"{item.path} = {item.value}" for item in finding.evidence)
+    seen = "; ".join(f"{item.path} = {shown(item.value)}" for item in finding.evidence)
     known = each.verdict is not Verdict.UNKNOWN
     behind = [review.judgements[index].check.id for index in each.hidden_behind]
     result: dict[str, Any] = {

@@ -8,9 +8,10 @@ from typing import Any
 from plimsoll.check.model import Severity
 from plimsoll.check.run import Judgement, Review
 from plimsoll.check.score import PillarSummary, summarise
-from plimsoll.report.view import Group, clean, not_read, remedy, sentence, view
+from plimsoll.report.view import Group, amount, clean, not_read, remedy, sentence, shown, view
 
 _STYLE = {Severity.CRITICAL: "bold red", Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
+_KINDS_NAMED = 8
 _OTHERS_MAX = 12  # more objects than this are counted, not listed
 
 
@@ -58,7 +59,11 @@ def _head(console: Any, review: Review) -> None:
     taken = (
         f"{snapshot.taken_at:%Y-%m-%d %H:%M:%S} UTC ({snapshot.source.taken_at_is})" if snapshot.taken_at else "unknown"
     )
-    _line(console, f"{snapshot.source.form} {snapshot.source.place}, taken {taken}, {len(snapshot)} objects", "dim")
+    _line(
+        console,
+        f"{snapshot.source.form} {snapshot.source.place}, taken {taken}, {amount(len(snapshot), 'object', 'objects')}",
+        "dim",
+    )
     if review.platform:
         _line(console, f"judged against platform {review.platform.metadata.name}", "dim")
     console.print()
@@ -74,7 +79,7 @@ def _fault(console: Any, group: Group) -> None:
     )
     _line(console, first.finding.title, "bold", indent=2)
     for item in first.finding.evidence:
-        _line(console, f"saw   {item.path} = {item.value}", indent=2)
+        _line(console, f"saw   {item.path} = {shown(item.value)}", indent=2)
     _also(console, group)
     if group.hidden:
         _line(console, f"hides {_hidden(group.hidden)}", "dim", indent=2)
@@ -138,15 +143,20 @@ def _risks(console: Any, groups: tuple[Group, ...]) -> None:
         )
     if table.row_count:
         console.print(table)
+    _line(console, "plimsoll explain ID says why a risk matters and what to do about it", "dim")
     notes = [group.check.id for group in groups if group.severity is Severity.INFO]
     if notes:
-        _line(console, f"Worth knowing: {', '.join(notes)} (plimsoll explain ID; -o json or html shows them)", "dim")
+        _line(console, f"Worth knowing: {', '.join(notes)} (-o html and -o json show them)", "dim")
 
 
 def _unknown(console: Any, review: Review, unknown: tuple[Judgement, ...]) -> None:
-    ids = ", ".join(dict.fromkeys(each.check.id for each in unknown))
-    _line(console, f"Unknown: {len(unknown)} could not be judged ({ids})", "bold")
-    for kind, why in not_read(review):
+    """What could not be judged, in one line, and the kinds somebody refused, with the reason."""
+    refused = {str(entry.kind): entry.reason for entry in review.snapshot.unread}
+    kinds = [kind for kind, _ in not_read(review) if kind not in refused]
+    named = ", ".join(kinds[:_KINDS_NAMED]) + (f" and {len(kinds) - _KINDS_NAMED} more" if kinds[_KINDS_NAMED:] else "")
+    missing = f"; not whole: {named}" if named else ""
+    _line(console, f"Unknown: {amount(len(unknown), 'question', 'questions')} could not be answered{missing}", "bold")
+    for kind, why in refused.items():
         _line(console, f"{kind}: {why}", indent=2)
     console.print()
 

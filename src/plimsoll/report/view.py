@@ -13,6 +13,9 @@ from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import name, namespace, text
 from plimsoll.kube.snapshot import Coverage
 
+# Only a review that asked all of them may say that a cluster is fit.
+_PILLARS = frozenset({"operator", "partition", "queueing", "spot", "serving", "observability", "security"})
+
 
 class Group(NamedTuple):
     """The findings of one check that share a verdict, and what is hidden behind them."""
@@ -72,18 +75,35 @@ def is_risk(each: Judgement) -> bool:
 def sentence(review: Review) -> str:
     """The answer in one sentence."""
     seen = view(review)
-    if seen.faults:
-        count = sum(len(group.members) for group in seen.faults)
-        what = "1 root cause breaks" if count == 1 else f"{count} root causes break"
-        more = "1 more finding is" if seen.hidden == 1 else f"{seen.hidden} more findings are"
-        rest = f"; {more} hidden behind" if seen.hidden else ""
-        return f"Not fit for production: {what} something now{rest}"
-    if seen.risks and max(group.severity for group in seen.risks) >= Severity.WARNING:
-        count = sum(len(group.members) for group in seen.risks if group.severity >= Severity.WARNING)
-        return f"Nothing is broken now; {'1 risk stands' if count == 1 else f'{count} risks stand'}"
+    broken = [each for group in seen.faults for each in group.members if group.severity >= Severity.ERROR]
+    groups = (*seen.faults, *seen.risks)
+    warnings = sum(len(group.members) for group in groups if group.severity is Severity.WARNING)
+    grave = sum(len(group.members) for group in seen.risks if group.severity > Severity.WARNING)
+    if broken:
+        answer = (
+            f"Not fit for production: {amount(len(broken), 'root cause breaks', 'root causes break')} something now"
+        )
+        if seen.hidden:
+            answer += f"; {amount(seen.hidden, 'more finding is', 'more findings are')} hidden behind"
+    elif grave:
+        answer = f"Not fit for production: {amount(grave, 'risk', 'risks')} of severity error or above"
+    elif warnings:
+        where = " in what was read" if seen.unknown else ""
+        answer = f"Nothing is down{where}; {amount(warnings, 'warning stands', 'warnings stand')}"
+    elif seen.unknown:
+        answer = "Nothing is wrong in what was read"
+    elif {check.pillar for check in review.asked} >= _PILLARS:
+        answer = "Fit for production: every check passed"
+    else:
+        answer = f"{amount(len(review.asked), 'check was', 'checks were')} asked, and nothing is wrong"
     if seen.unknown:
-        return f"Nothing is broken in what was read; {len(seen.unknown)} checks could not be judged"
-    return "Fit for production: every check passed"
+        answer += f"; {amount(len(seen.unknown), 'question', 'questions')} could not be answered"
+    return answer
+
+
+def amount(count: int, one: str, many: str) -> str:
+    """A count with its noun: `1 risk`, `3 risks`."""
+    return f"{count} {one if count == 1 else many}"
 
 
 # The layers whose faults break a subject of this kind; deeper and shallower ones only mention it.
@@ -163,6 +183,13 @@ def as_shell(text: str) -> str:
 def clean(raw: str) -> str:
     """Without control characters: an object's text must not drive the reader's terminal."""
     return "".join(char if char.isprintable() or char == "\n" else "�" for char in raw)
+
+
+def shown(value: object) -> str:
+    """A value of the evidence as people read it: JSON's words, and `absent` for what is not there."""
+    if value is None:
+        return "absent"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def not_read(review: Review) -> list[tuple[str, str]]:
