@@ -122,6 +122,6 @@ def selected(node: Obj, pod: Obj) -> bool:
 
 def accepts(node: Obj, pod: Obj) -> bool:
     """Whether a pod may run on a node as far as selectors, affinity, taints and cordon say."""
-    if node.get("spec", {}).get("unschedulable"):
+    if get(node, "spec", "unschedulable"):
         return False
     return selected(node, pod) and not untolerated(node, items(pod, "spec", "tolerations"))
