@@ -26,16 +26,20 @@ def asks(**limits: Any) -> Obj:
     return {"resources": {"limits": {f"nvidia.com/{key}": value for key, value in limits.items()}}}
 
 
+SIDECAR = {**asks(gpu="1"), "restartPolicy": "Always"}
+SLICE = {"resources": {"limits": {"cpu": "4", "nvidia.com/mig-1g.10gb": "1"}}}
+
+
 @pytest.mark.parametrize(("spec", "wanted"), [
     ({"containers": [asks(gpu="1"), asks(gpu="1")]}, {"nvidia.com/gpu": 2}),  # containers share no GPU
     ({"containers": [asks(gpu="1")], "initContainers": [asks(gpu="4"), asks(gpu="2")]}, {"nvidia.com/gpu": 4}),
     ({"containers": [asks(gpu="3")], "initContainers": [asks(gpu="2")]}, {"nvidia.com/gpu": 3}),
-    ({"containers": [asks(gpu="1")], "initContainers": [{**asks(gpu="1"), "restartPolicy": "Always"}]}, {"nvidia.com/gpu": 2}),
+    ({"containers": [asks(gpu="1")], "initContainers": [SIDECAR]}, {"nvidia.com/gpu": 2}),
     ({"containers": [asks(gpu=2)]}, {"nvidia.com/gpu": 2}),
     ({"containers": [asks(gpu="0")]}, {}),
     ({"containers": [asks(gpu="many"), asks(gpu=None), asks(gpu=True), None, 5]}, {}),
     ({"containers": [asks(gpumem="4000", gpucores="30", gpu="1")]}, {"nvidia.com/gpu": 1}),  # amounts, not devices
-    ({"containers": [{"resources": {"limits": {"cpu": "4", "nvidia.com/mig-1g.10gb": "1"}}}]}, {"nvidia.com/mig-1g.10gb": 1}),
+    ({"containers": [SLICE]}, {"nvidia.com/mig-1g.10gb": 1}),
     ({"containers": "x"}, {}), (None, {}), ([], {}),
 ])  # fmt: skip
 def test_the_gpus_a_pod_holds(spec: Any, wanted: dict[str, int]) -> None:
@@ -52,8 +56,9 @@ STATES: dict[str, tuple[Obj, tuple[str, str, str, str] | None]] = {
     "ended": ({"phase": "Succeeded"}, None),
     "unschedulable": ({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
                                        "message": "0/9 nodes"}]}, ("unschedulable", "", "Unschedulable", "0/9 nodes")),
-    "crash loop": ({"containerStatuses": [status(state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState=CRASHED,
-                                                 restartCount=3)]}, ("crash", "c", "CrashLoopBackOff", "no such device")),
+    "crash loop": ({"containerStatuses": [status(
+        state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState=CRASHED, restartCount=3)]},
+        ("crash", "c", "CrashLoopBackOff", "no such device")),
     "out of memory": ({"containerStatuses": [status(
         state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState={"terminated": {"reason": "OOMKilled"}})]},
         ("crash", "c", "OOMKilled", "")),
@@ -74,8 +79,8 @@ STATES: dict[str, tuple[Obj, tuple[str, str, str, str] | None]] = {
     "a sidecar is up": ({
         "initContainerStatuses": [status("s", ready=True, state={"running": {}})],
         "containerStatuses": [status(state={"running": {}})]}, ("unready", "c", "ContainersNotReady", "")),
-    "it failed and tries again": ({"containerStatuses": [status(state={"running": {}}, lastState=CRASHED, restartCount=1)]},
-                                  ("crash", "c", "Error", "no such device")),
+    "it failed and tries again": ({"containerStatuses": [status(
+        state={"running": {}}, lastState=CRASHED, restartCount=1)]}, ("crash", "c", "Error", "no such device")),
     "being created": ({"containerStatuses": [status(state={"waiting": {"reason": "ContainerCreating"}})]},
                       ("waiting", "c", "ContainerCreating", "")),
     "nothing is known": ({}, ("unready", "", "", "")),
@@ -94,8 +99,8 @@ def test_what_keeps_a_pod_from_being_ready(name: str) -> None:
     "part", [None, [], {}, "x", 1, True, [None], [1], [[]], [{"state": 1}], [{"state": {"waiting": []}}]]
 )
 def test_odd_shapes_raise_nothing(part: Any) -> None:
-    for odd in (pod(status=part), pod(status={"conditions": part, "containerStatuses": part, "initContainerStatuses": part,
-                                              "phase": part}), {"kind": "Pod", "metadata": part, "spec": part}):  # fmt: skip
+    statuses = dict.fromkeys(("conditions", "containerStatuses", "initContainerStatuses", "phase"), part)
+    for odd in (pod(status=part), pod(status=statuses), {"kind": "Pod", "metadata": part, "spec": part}):
         assert pods.trouble(odd) is None or pods.trouble(odd)
         assert pods.gpu_requests(odd) == {}
         snapshot = of(odd)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from plimsoll.kube import kinds
 from plimsoll.kube.kinds import Kind
 from plimsoll.kube.objects import Obj
@@ -23,8 +25,8 @@ def definition(kind: Kind) -> Obj:
 
 
 def test_a_kind_is_its_group_and_name_whatever_the_version() -> None:
-    snapshot = of(thing("kueue.x-k8s.io/v1beta1", "Workload", "a", "x"), thing("kueue.x-k8s.io/v1beta2", "Workload", "b", "x"),
-                  thing("other.io/v1", "Workload", "c", "x"))  # fmt: skip
+    versions = {"a": "kueue.x-k8s.io/v1beta1", "b": "kueue.x-k8s.io/v1beta2", "c": "other.io/v1"}
+    snapshot = of(*(thing(version, "Workload", name, "x") for name, version in versions.items()))
     assert [obj["metadata"]["name"] for obj in snapshot.list(kinds.WORKLOAD)] == ["a", "b"]
     assert snapshot.get(kinds.WORKLOAD, "b", "x") is not None
     assert snapshot.get(kinds.WORKLOAD, "c", "x") is None
@@ -81,9 +83,7 @@ def test_a_fact_is_computed_once_for_a_snapshot() -> None:
 
 
 def test_hostile_definitions_define_nothing() -> None:
-    odd = [
-        {**definition(kinds.WORKLOAD), "spec": spec}
-        for spec in (None, [], "x", {"group": 1, "names": []}, {"names": {"kind": {}}})
-    ]
+    specs: list[Any] = [None, [], "x", {"group": 1, "names": []}, {"names": {"kind": {}}}]
+    odd = [{**definition(kinds.WORKLOAD), "spec": spec} for spec in specs]
     snapshot = of(*odd, CustomResourceDefinition=Coverage.WHOLE)
     assert snapshot.coverage(kinds.WORKLOAD) is Coverage.WHOLE
