@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +13,7 @@ import click
 
 from plimsoll.check.model import Check, Severity, Verdict
 from plimsoll.check.run import Review, review
+from plimsoll.check.waive import Waiver
 from plimsoll.cli import options
 from plimsoll.errors import Exit, InputError
 from plimsoll.pillars import PILLARS, all_checks
@@ -34,8 +35,8 @@ NEVER = "never"
     show_default=True, help="Exit 1 where a finding is at least this severe.",
 )  # fmt: skip
 @click.option("--pillar", "pillars", multiple=True, type=click.Choice(PILLARS), help="Ask only this pillar's checks.")
-@click.option("--only", multiple=True, metavar="ID", help="Ask only this check (`GPU0*` for a family).")
-@click.option("--skip", multiple=True, metavar="ID", help="Do not ask this check.")
+@click.option("--only", multiple=True, metavar="ID[,ID]", help="Ask only these checks (`GPU0*` for a family).")
+@click.option("--skip", multiple=True, metavar="ID[,ID]", help="Do not ask these checks.")
 @click.option("--require-complete", is_flag=True, help="Exit 3 where a check could not be judged.")
 def command(
     snapshot: Path | None,
@@ -52,8 +53,8 @@ def command(
     """Judge a cluster against the production checklist.
 
     SNAPSHOT is a file of `plimsoll capture`, a `kubectl get -o json` List, a manifest, a
-    cluster-info dump or a must-gather (folder or archive). Without it the current context
-    of your kubeconfig is read, with get and list only.
+    cluster-info dump or a must-gather (folder or archive), or - for stdin. Without it the
+    current context of your kubeconfig is read, with get and list only.
 
     \b
     plimsoll check cluster.plimsoll
@@ -63,13 +64,18 @@ def command(
     from plimsoll.kube.store import without_collector
 
     wanted = [_output(each) for each in outputs]
-    checks = _select(pillars, only, skip)
+    if sum(place is None for _, place in wanted) > 1:
+        raise click.BadParameter("only one report fits on stdout; give the others a file: FORMAT=FILE", param_hint="-o")
+    checks = _select(pillars, _ids(only), _ids(skip))
     declared = options.load_platform(platform)
+    if declared is None and all(check.needs_platform for check in checks):
+        raise InputError("nothing is left to ask", hint="these checks need a declaration: -f platform.yaml")
     waivers = declared.waivers if declared else ()
     read = options.read_cluster(snapshot, context, kubeconfig)
     today = read.taken_at.date() if read.taken_at else datetime.now(UTC).date()
     with without_collector():
         answer = review(read, checks, platform=declared, waivers=waivers, today=today)
+    _idle_waivers(answer, waivers)
     for form, place in wanted:
         _write(answer, form, place, pillars or PILLARS)
     if answer.broken:
@@ -102,7 +108,26 @@ def _select(pillars: tuple[str, ...], only: tuple[str, ...], skip: tuple[str, ..
             return False
         return not any(fnmatchcase(check.id, pattern.upper()) for pattern in skip)
 
-    return [check for check in all_checks() if chosen(check)]
+    found = [check for check in all_checks() if chosen(check)]
+    if not found:
+        raise InputError("no check is left to ask", hint="--pillar, --only and --skip together leave none")
+    return found
+
+
+def _ids(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """Check ids, given one by one or with commas."""
+    return tuple(part.strip() for pattern in patterns for part in pattern.split(",") if part.strip())
+
+
+def _idle_waivers(answer: Review, waivers: Iterable[Waiver]) -> None:
+    """Say which waivers accept nothing: a misspelt one looks like one that works."""
+    asked, used = {check.id for check in answer.asked}, {each.waiver for each in answer.judgements}
+    known = {check.id for check in all_checks()}
+    for waiver in waivers:
+        if waiver.check not in known:
+            click.echo(f"note: a waiver names check {waiver.check}, which does not exist", err=True)
+        elif waiver.check in asked and waiver not in used:
+            click.echo(f"note: the waiver of {waiver.check} for {waiver.target} accepts no finding", err=True)
 
 
 def _write(answer: Review, form: str, place: Path | None, pillars: tuple[str, ...]) -> None:

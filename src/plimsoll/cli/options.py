@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -59,14 +61,35 @@ def read_cluster(snapshot: Path | None, context: str | None, kubeconfig: Path | 
     if snapshot is not None:
         if context or kubeconfig:
             raise click.UsageError("give a SNAPSHOT or a --context, not both")
-        from plimsoll.kube.store import open_snapshot
-
-        return open_snapshot(snapshot)
+        return _open(snapshot)
     from plimsoll.cli.progress import bar
     from plimsoll.kube.capture import capture
 
     with bar("reading the cluster") as progress:
         return capture(context=context, kubeconfig=kubeconfig, progress=progress)
+
+
+def _open(path: Path) -> Snapshot:
+    """The snapshot in a file. A pipe (`-`, /dev/stdin, `<(…)`) is copied first: some forms are read from their end."""
+    from plimsoll.kube.store import open_snapshot
+    from plimsoll.kube.unpack import BYTES_MAX
+
+    if str(path) != "-" and not path.is_fifo():
+        return open_snapshot(path)
+    with tempfile.NamedTemporaryFile(prefix="plimsoll-") as copy:
+        with path.open("rb") if str(path) != "-" else nullcontext(sys.stdin.buffer) as pipe:
+            left = BYTES_MAX + 1  # one byte too many is refused by the reader
+            while left > 0 and (chunk := pipe.read(min(left, 1 << 20))):
+                copy.write(chunk)
+                left -= len(chunk)
+        copy.flush()
+        try:
+            found = open_snapshot(Path(copy.name))
+        except InputError as error:
+            error.where = error.where.replace(copy.name, str(path))
+            raise
+        found.source = found.source._replace(place=found.source.place.replace(copy.name, str(path)))
+        return found
 
 
 def width() -> int:

@@ -59,11 +59,8 @@ def _head(console: Any, review: Review) -> None:
     taken = (
         f"{snapshot.taken_at:%Y-%m-%d %H:%M:%S} UTC ({snapshot.source.taken_at_is})" if snapshot.taken_at else "unknown"
     )
-    _line(
-        console,
-        f"{snapshot.source.form} {snapshot.source.place}, taken {taken}, {amount(len(snapshot), 'object', 'objects')}",
-        "dim",
-    )
+    objects = amount(len(snapshot), "object", "objects")
+    _line(console, f"{snapshot.source.form} {snapshot.source.place}, taken {taken}, {objects}", "dim")
     if review.platform:
         _line(console, f"judged against platform {review.platform.metadata.name}", "dim")
     console.print()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -137,3 +138,48 @@ def test_capture_and_check_agree(tmp_path: Path) -> None:
 
 def test_no_color_by_default_in_a_pipe() -> None:
     assert "\x1b" not in run("check", LAB / "healthy.json.gz").stdout
+
+
+def test_a_pipe_is_read_like_a_file() -> None:
+    listed = gzip.decompress((LAB / "mig-config-failed.json.gz").read_bytes()).decode()
+    piped = run("check", "-", "-o", "json", stdin=listed)
+    assert piped.returncode == 1, piped.stderr
+    document = json.loads(piped.stdout)
+    assert document["read"]["place"] == "-"
+    assert (
+        document["findings"]
+        == json.loads(run("check", LAB / "mig-config-failed.json.gz", "-o", "json").stdout)["findings"]
+    )
+    broken = run("check", "/dev/stdin", stdin="{")
+    assert broken.returncode == 2
+    assert "/dev/stdin" in broken.stderr
+    assert "/tmp" not in broken.stderr
+
+
+def test_who_waives_a_cause_waives_what_follows(tmp_path: Path) -> None:
+    declared = (LAB / "platform.yaml").read_text()
+    waiver = "{check: GPU054, target: node/h100-1, owner: sre, reason: RMA, until: 2027-01-31}"
+    idle = "{check: GPU055, target: node/h100-9, owner: sre, reason: RMA, until: 2027-01-31}"
+    path = tmp_path / "platform.yaml"
+    path.write_text(f"{declared}\nwaivers:\n  - {waiver}\n  - {idle}\n")
+    done = run("check", LAB / "device-plugin-crash.json.gz", "-f", path, "-o", "json")
+    assert done.returncode == 0, done.stderr
+    assert "GPU055" in done.stderr
+    document = json.loads(done.stdout)
+    assert {each["id"] for each in document["findings"] if each["verdict"] == "waived"} >= {
+        "GPU054",
+        "GPU056",
+        "GPU010",
+    }
+    assert document["summary"]["findings"]["error"] == 0
+    assert document["affected"] == []
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("--skip", "*"), ("--only", "GPU084"), ("-o", "table", "-o", "json"), ("--only", "GPU054", "--skip", "GPU054")],
+)
+def test_what_cannot_be_answered_is_refused(args: tuple[str, ...]) -> None:
+    done = run("check", LAB / "healthy.json.gz", *args)
+    assert done.returncode == 2
+    assert done.stdout == ""
