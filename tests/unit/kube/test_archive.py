@@ -322,7 +322,7 @@ def test_a_tar_that_breaks_in_the_middle_is_not_a_smaller_one(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("name", "content"), [
-    ("missing", None), ("empty.json", b""), ("utf16.json", NODE.decode().encode("utf-16")), ("nul", bytes(256)),
+    ("missing", None), ("empty.json", b""), ("utf16", NODE.decode().encode("utf-16")), ("nul", bytes(256)),
     ("bomb.gz", gzip.compress(bytes(64 << 20))), ("deep.json", b"[" * 100_000), ("cut.json", NODE[:-3]),
     ("odd.json", b'{"apiVersion":"v1","kind":"Node","metadata":[]}'),
 ])  # fmt: skip
