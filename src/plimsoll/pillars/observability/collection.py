@@ -66,7 +66,7 @@ def monitors_are_selected(case: Case) -> Iterator[Finding]:
 
 
 @check("OBS-04", Severity.WARNING, Layer.RISK, reads=(kinds.CLUSTER_POLICY, kinds.SERVICE_MONITOR),
-       remedy=_CPOL, source="gpu-operator dcgmExporter.serviceMonitor.honorLabels; facts B1")  # fmt: skip
+       remedy=_CPOL, source="gpu-operator dcgmExporter.serviceMonitor.honorLabels")  # fmt: skip
 def pod_labels_survive_the_scrape(case: Case) -> Iterator[Finding]:
     """The pod a GPU metric names is the pod that uses the GPU.
 
@@ -101,7 +101,7 @@ def pod_labels_survive_the_scrape(case: Case) -> Iterator[Finding]:
 
 @check("OBS-08", Severity.INFO, Layer.RISK, reads=(kinds.DEPLOYMENT, kinds.STATEFUL_SET, kinds.DAEMON_SET, kinds.NODE),
        remedy="kubectl get pods -A | grep -iE 'prometheus|agent|otel'",
-       source="facts cost-observability C")  # fmt: skip
+       source="Prometheus Operator, OpenTelemetry Collector")  # fmt: skip
 def something_collects(case: Case) -> Iterator[Finding]:
     """Something in the cluster collects metrics.
 
@@ -123,7 +123,7 @@ def something_collects(case: Case) -> Iterator[Finding]:
 @check("OBS-10", Severity.WARNING, Layer.RISK, reads=(kinds.POD_MONITOR, kinds.NODE),
        whole=(kinds.DEPLOYMENT, kinds.STATEFUL_SET),
        remedy="helm install kube-state-metrics prometheus-community/kube-state-metrics -n monitoring",
-       source="kube-state-metrics docs (pod resource requests); facts cost-observability B3")  # fmt: skip
+       source="kube-state-metrics docs (pod resource requests)")  # fmt: skip
 def pods_are_accounted_for(case: Case) -> Iterator[Finding]:
     """Where Prometheus runs in the cluster, kube-state-metrics runs too.
 
@@ -145,7 +145,7 @@ def pods_are_accounted_for(case: Case) -> Iterator[Finding]:
 
 @check("OBS-11", Severity.WARNING, Layer.RISK, reads=(kinds.PROMETHEUS,), whole=(kinds.PROMETHEUS_RULE,),
        remedy="kubectl get prometheusrule -A",
-       source="Prometheus Operator PrometheusRule; NVIDIA Xid catalogue; facts cost-observability C")  # fmt: skip
+       source="Prometheus Operator PrometheusRule; NVIDIA Xid catalogue")  # fmt: skip
 def gpus_have_alerts(case: Case) -> Iterator[Finding]:
     """Somebody is told when a GPU fails.
 
@@ -174,7 +174,7 @@ def gpus_have_alerts(case: Case) -> Iterator[Finding]:
 
 @check("OBS-12", Severity.INFO, Layer.RISK, reads=(kinds.CONFIG_MAP, kinds.CLUSTER_QUEUE),
        remedy="kubectl -n kueue-system edit configmap kueue-manager-config",
-       source="Kueue Configuration.metrics.enableClusterQueueResources; facts cost-observability B3")  # fmt: skip
+       source="Kueue Configuration.metrics.enableClusterQueueResources")  # fmt: skip
 def quotas_are_measured(case: Case) -> Iterator[Finding]:
     """Kueue exports the quota and usage of its queues.
 
@@ -245,7 +245,7 @@ _NEW = re.compile(r"\bDCGM_FI_\w+_(CELSIUS|WATTS|JOULES_TOTAL|HERTZ|UTIL_RATIO|F
 
 @check("OBS-14", Severity.WARNING, Layer.RISK, reads=(kinds.DAEMON_SET, kinds.PROMETHEUS_RULE),
        remedy="kubectl get prometheusrule -A",
-       source="dcgm-exporter 4.9.0 release notes (23 renames, 11 units); facts cost-observability B1")  # fmt: skip
+       source="dcgm-exporter 4.9.0 release notes (23 renames, 11 units)")  # fmt: skip
 def rules_use_the_exporters_names(case: Case) -> Iterator[Finding]:
     """Rules ask for GPU metrics under the names the running exporter gives them.
 

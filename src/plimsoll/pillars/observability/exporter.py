@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes, selected
 from plimsoll.kube.objects import get, labels, mapping, name, namespace, pod_template, text
@@ -17,7 +18,7 @@ _GIB = 2**30
 
 @check("OBS-01", Severity.WARNING, Layer.RISK, reads=(kinds.NODE,), whole=(kinds.DAEMON_SET,),
        remedy="set dcgmExporter.enabled=true in the ClusterPolicy",
-       source="gpu-operator dcgmExporter.enabled; dcgm-exporter; facts cost-observability B1")  # fmt: skip
+       source="gpu-operator dcgmExporter.enabled; dcgm-exporter")  # fmt: skip
 def gpus_are_measured(case: Case) -> Iterator[Finding]:
     """A cluster with GPUs runs an exporter of GPU metrics.
 
@@ -47,7 +48,7 @@ def gpus_are_measured(case: Case) -> Iterator[Finding]:
 
 @check("OBS-02", Severity.WARNING, Layer.CAPACITY, reads=(kinds.POD, kinds.DAEMON_SET, kinds.NODE),
        remedy="kubectl -n gpu-operator get pods -l app=nvidia-dcgm-exporter -o wide",
-       source="gpu-operator operands; facts cost-observability C (GpuTelemetryMissing)")  # fmt: skip
+       source="gpu-operator operands")  # fmt: skip
 def exporter_runs_everywhere(case: Case) -> Iterator[Finding]:
     """The exporter of GPU metrics is ready on every GPU node it is meant for.
 
@@ -63,7 +64,9 @@ def exporter_runs_everywhere(case: Case) -> Iterator[Finding]:
             if obj is None:
                 continue
             why = state.trouble
-            said = f"{why.reason}: {why.message[:160]}" if why and why.message else why.reason if why else state.state
+            said = why.reason if why else state.state
+            if why and why.message:
+                said += f": {brief(why.message, 160)}"
             yield case.finding(
                 obj,
                 f"{operand} on {node} does not run, so its GPUs are not measured: {said}",
@@ -78,7 +81,7 @@ def exporter_runs_everywhere(case: Case) -> Iterator[Finding]:
 
 @check("OBS-05", Severity.WARNING, Layer.RISK, reads=(kinds.DAEMON_SET, kinds.NODE),
        remedy="set dcgmExporter.resources.limits.memory to 1Gi in the ClusterPolicy",
-       source="pytorch/ci-infra#1011 (41 of 86 pods killed on 8-GPU nodes at 512Mi); facts case t25")  # fmt: skip
+       source="pytorch/ci-infra#1011 (41 of 86 pods killed on 8-GPU nodes at 512Mi)")  # fmt: skip
 def exporter_has_memory(case: Case) -> Iterator[Finding]:
     """The exporter's memory limit is enough for nodes with eight GPUs.
 
@@ -139,7 +142,7 @@ _NEEDED = {
 
 @check("OBS-07", Severity.WARNING, Layer.RISK, reads=(kinds.CLUSTER_POLICY, kinds.CONFIG_MAP),
        remedy="kubectl -n gpu-operator edit configmap",
-       source="dcgm-exporter etc/default-counters.csv; facts cost-observability B1, B2")  # fmt: skip
+       source="dcgm-exporter etc/default-counters.csv")  # fmt: skip
 def counters_cover_what_matters(case: Case) -> Iterator[Finding]:
     """A counters file of one's own keeps the counters one cannot do without.
 
@@ -170,7 +173,7 @@ def counters_cover_what_matters(case: Case) -> Iterator[Finding]:
 
 @check("OBS-09", Severity.WARNING, Layer.RISK, reads=(kinds.DAEMON_SET, kinds.NODE),
        remedy="set KUBERNETES_VIRTUAL_GPUS=true in dcgmExporter.env of the ClusterPolicy",
-       source="NVIDIA/dcgm-exporter#151, #201, #307 (shared devices lose their pods); facts case t23")  # fmt: skip
+       source="NVIDIA/dcgm-exporter#151, #201, #307 (shared devices lose their pods)")  # fmt: skip
 def metrics_name_their_pods(case: Case) -> Iterator[Finding]:
     """The metrics of a GPU name the pods that use it, shared GPUs included.
 

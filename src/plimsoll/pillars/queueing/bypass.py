@@ -97,7 +97,7 @@ def _remedy(owner: Owner) -> str:
 @check(
     "Q02", Severity.WARNING, Layer.RISK, reads=(kinds.CLUSTER_QUEUE, kinds.RESOURCE_FLAVOR, kinds.NODE, kinds.POD),
     remedy="Label the workload kueue.x-k8s.io/queue-name=<LocalQueue>, or lower the quota by what it holds",
-    source="kueue docs manage_jobs; facts Q02, Q03, Q23",
+    source="kueue docs manage_jobs",
 )  # fmt: skip
 def gpu_work_is_queued(case: Case) -> Iterator[Finding]:
     """GPU work on a queue's nodes goes through the queue.

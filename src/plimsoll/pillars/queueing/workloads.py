@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import capacity, gpu_nodes
 from plimsoll.kube.objects import Obj, items, name, namespace, text
@@ -172,7 +173,7 @@ def workloads_are_valid(case: Case) -> Iterator[Finding]:
         workload = wait.workload
         yield case.finding(
             workload,
-            f"{submitter(workload)} is inadmissible: {wait.message[:200] or 'Kueue does not say why'}",
+            f"{submitter(workload)} is inadmissible: {brief(wait.message, 200) or 'Kueue does not say why'}",
             *_WHY,
             affects={workload_token(workload)},
             remedy=f"kubectl -n {namespace(workload)} describe workload {name(workload)}\n"

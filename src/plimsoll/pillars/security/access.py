@@ -19,7 +19,7 @@ def _role_title(role: Obj) -> str:
 
 
 @check("NS-05", Severity.ERROR, Layer.RISK, reads=READS, remedy="kubectl get clusterrolebinding,rolebinding -A -o wide",
-       source="gpu-operator (privileged operands); nvidia-container-toolkit NRI plugin; facts NS-05")  # fmt: skip
+       source="gpu-operator (privileged operands); nvidia-container-toolkit NRI plugin")  # fmt: skip
 def operator_namespace_is_closed(case: Case) -> Iterator[Finding]:
     """Only administrators make or enter pods in the operator's namespace.
 
@@ -67,7 +67,7 @@ def _proxies(role: Obj) -> Obj | None:
 
 @check("NS-07", Severity.WARNING, Layer.RISK, reads=READS,
        remedy="kubectl get clusterrole -o yaml | grep -B5 nodes/proxy",
-       source="kubernetes/kubernetes#136550; fine-grained kubelet authorization; CIS 5.1.10; facts NS-07")  # fmt: skip
+       source="kubernetes/kubernetes#136550; fine-grained kubelet authorization; CIS 5.1.10")  # fmt: skip
 def nobody_proxies_to_kubelets(case: Case) -> Iterator[Finding]:
     """Nobody holds nodes/proxy.
 
@@ -111,7 +111,7 @@ def _wide(role: Obj) -> Obj | None:
 
 
 @check("NS-08", Severity.WARNING, Layer.RISK, reads=READS, remedy="kubectl get clusterrolebinding -o wide",
-       source="CIS 5.1.1, 5.1.3; facts NS-08")  # fmt: skip
+       source="CIS 5.1.1, 5.1.3")  # fmt: skip
 def no_role_holds_everything(case: Case) -> Iterator[Finding]:
     """No account is handed `*`.
 
@@ -150,7 +150,7 @@ def _is_keda(who: Subject) -> bool:
 
 @check("NS-09", Severity.WARNING, Layer.RISK, reads=READS,
        remedy="helm upgrade keda --set permissions.operator.restrict.secret=true",
-       source="kedacore/charts#605, kedacore/keda#3668; facts NS-09")  # fmt: skip
+       source="kedacore/charts#605, kedacore/keda#3668")  # fmt: skip
 def keda_reads_only_its_secrets(case: Case) -> Iterator[Finding]:
     """KEDA cannot read every Secret of the cluster.
 

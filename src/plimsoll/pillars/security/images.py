@@ -25,7 +25,7 @@ def _images(each: Tenant) -> list[tuple[str, str]]:
 
 @check("IMG-01", Severity.WARNING, Layer.RISK, reads=(*READS, kinds.NAMESPACE),
        remedy="crane digest <image>; then image: <image>@sha256:<digest>",
-       source="Kubernetes docs (image names); facts IMG-01")  # fmt: skip
+       source="Kubernetes docs (image names)")  # fmt: skip
 def images_are_pinned(case: Case) -> Iterator[Finding]:
     """GPU workloads name their images by digest.
 
@@ -50,7 +50,7 @@ def images_are_pinned(case: Case) -> Iterator[Finding]:
 
 @check("IMG-03", Severity.WARNING, Layer.RISK, reads=READS, needs_platform=True,
        remedy="mirror the image into an allowed registry, or add its registry to security.images.registries",
-       source="platform.yaml security.images.registries; facts IMG-03")  # fmt: skip
+       source="platform.yaml security.images.registries")  # fmt: skip
 def images_come_from_allowed_registries(case: Case) -> Iterator[Finding]:
     """GPU workloads run only images from the registries the platform allows.
 
@@ -81,7 +81,7 @@ def _full(image: str) -> str:
 
 
 @check("IMG-08", Severity.WARNING, Layer.RISK, reads=READS, remedy="upgrade the image",
-       source=f"vLLM advisories; NVIDIA bulletins on Triton, as of {AS_OF}; facts B2, IMG-08")  # fmt: skip
+       source=f"vLLM advisories; NVIDIA bulletins on Triton, as of {AS_OF}")  # fmt: skip
 def servers_have_no_known_flaws(case: Case) -> Iterator[Finding]:
     """Model servers run a version without known flaws.
 

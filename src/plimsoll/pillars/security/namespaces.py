@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, namespace, text
 from plimsoll.kube.operands import cluster_policy
@@ -19,7 +20,7 @@ _LEVELS = {"restricted": 0, "baseline": 1, "privileged": 2}
 
 @check("NS-02", Severity.WARNING, Layer.RISK, reads=READS,
        whole=(kinds.NAMESPACE, kinds.RESOURCE_QUOTA, kinds.LOCAL_QUEUE),
-       remedy=_QUOTA, source="Kubernetes docs (quota for extended resources); facts NS-02")  # fmt: skip
+       remedy=_QUOTA, source="Kubernetes docs (quota for extended resources)")  # fmt: skip
 def gpus_have_a_quota(case: Case) -> Iterator[Finding]:
     """Every namespace that uses GPUs has a limit on how many.
 
@@ -51,7 +52,7 @@ def gpus_have_a_quota(case: Case) -> Iterator[Finding]:
 
 @check("NS-06", Severity.WARNING, Layer.RISK, reads=(*READS, kinds.NAMESPACE),
        remedy=f"kubectl label ns <namespace> {_PSA}=baseline",
-       source="Kubernetes Pod Security Admission; facts NS-06")  # fmt: skip
+       source="Kubernetes Pod Security Admission")  # fmt: skip
 def tenants_are_confined(case: Case) -> Iterator[Finding]:
     """Every namespace that uses GPUs enforces a Pod Security Standard.
 
@@ -81,7 +82,7 @@ def tenants_are_confined(case: Case) -> Iterator[Finding]:
 
 @check("NS-16", Severity.INFO, Layer.RISK, reads=(*READS, kinds.NAMESPACE),
        remedy="kubectl create serviceaccount; spec.serviceAccountName",
-       source="CIS 5.1.5; facts NS-16")  # fmt: skip
+       source="CIS 5.1.5")  # fmt: skip
 def workloads_have_an_identity(case: Case) -> Iterator[Finding]:
     """Every GPU workload runs as a ServiceAccount of its own.
 
@@ -102,7 +103,7 @@ def workloads_have_an_identity(case: Case) -> Iterator[Finding]:
 
 
 @check("NS-17", Severity.INFO, Layer.RISK, reads=(*READS, kinds.NAMESPACE, kinds.SERVICE_ACCOUNT),
-       remedy="automountServiceAccountToken: false", source="CIS 5.1.6; facts NS-17")  # fmt: skip
+       remedy="automountServiceAccountToken: false", source="CIS 5.1.6")  # fmt: skip
 def workloads_carry_no_token(case: Case) -> Iterator[Finding]:
     """GPU workloads that do not talk to the Kubernetes API carry no token for it.
 
@@ -124,7 +125,7 @@ def workloads_carry_no_token(case: Case) -> Iterator[Finding]:
 
 
 @check("NS-18", Severity.INFO, Layer.RISK, reads=(*READS, kinds.NAMESPACE),
-       remedy="move it to a namespace of its team", source="CIS 5.7.4; facts NS-18")  # fmt: skip
+       remedy="move it to a namespace of its team", source="CIS 5.7.4")  # fmt: skip
 def nothing_runs_in_default(case: Case) -> Iterator[Finding]:
     """No GPU workload runs in the namespace `default`.
 
@@ -145,7 +146,7 @@ _OTHER_CNI = ("cilium.io", "crd.projectcalico.org", "crd.antrea.io", "policy.net
 
 @check("NET-01", Severity.WARNING, Layer.RISK, reads=(*READS, kinds.NAMESPACE), whole=(kinds.NETWORK_POLICY,),
        remedy="kubectl apply a NetworkPolicy with an empty podSelector and policyTypes Ingress and Egress",
-       source="Kubernetes docs (default deny); CIS 5.3.2; facts NET-01")  # fmt: skip
+       source="Kubernetes docs (default deny); CIS 5.3.2")  # fmt: skip
 def networks_are_closed(case: Case) -> Iterator[Finding]:
     """Every namespace that uses GPUs is closed unless opened, in both directions.
 
@@ -202,7 +203,7 @@ _ENGINES = ("kyverno", "gatekeeper", "kubewarden", "jspolicy", "datree", "polari
 @check("CP-03", Severity.WARNING, Layer.RISK, reads=(kinds.VALIDATING_WEBHOOK,),
        whole=(kinds.ADMISSION_POLICY, kinds.ADMISSION_BINDING),
        remedy="kubectl get validatingadmissionpolicy,validatingadmissionpolicybinding",
-       source="Kubernetes docs (ValidatingAdmissionPolicy); facts CP-03, B6")  # fmt: skip
+       source="Kubernetes docs (ValidatingAdmissionPolicy)")  # fmt: skip
 def policies_are_enforced(case: Case) -> Iterator[Finding]:
     """Admission policies exist and are enforced.
 
@@ -223,7 +224,7 @@ def policies_are_enforced(case: Case) -> Iterator[Finding]:
         elif "Deny" not in actions:
             what = f"refuses nothing: its bindings only {', '.join(sorted(actions)).lower() or 'exist'}"
         elif warned:
-            what = f"does not type-check: {text(warned[0], 'warning')[:120]}"
+            what = f"does not type-check: {brief(text(warned[0], 'warning'), 120)}"
         else:
             continue
         yield case.finding(

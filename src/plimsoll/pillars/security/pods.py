@@ -19,7 +19,7 @@ _EDIT = "kubectl edit deploy"
 
 
 @check("ID-01", Severity.WARNING, Layer.RISK, reads=READS, remedy=_EDIT,
-       source="EKS Pod Identity and IRSA, GKE and AKS workload identity docs; facts ID-01, B5")  # fmt: skip
+       source="EKS Pod Identity and IRSA, GKE and AKS workload identity docs")  # fmt: skip
 def no_static_cloud_keys(case: Case) -> Iterator[Finding]:
     """GPU workloads hold no long-lived key of a cloud account.
 
@@ -56,7 +56,7 @@ def _filled(entry: dict[str, object]) -> bool:
 
 
 @check("ID-12", Severity.WARNING, Layer.RISK, reads=READS, remedy=_EDIT,
-       source="Hugging Face Hub tokens docs; facts ID-12")  # fmt: skip
+       source="Hugging Face Hub tokens docs")  # fmt: skip
 def hub_tokens_are_in_secrets(case: Case) -> Iterator[Finding]:
     """Tokens of model hubs and trackers are not written into manifests.
 
@@ -79,7 +79,7 @@ def hub_tokens_are_in_secrets(case: Case) -> Iterator[Finding]:
 
 
 @check("POD-01", Severity.ERROR, Layer.RISK, reads=READS, remedy=_EDIT,
-       source="Pod Security Standards (baseline); CIS 5.2.2; facts POD-01")  # fmt: skip
+       source="Pod Security Standards (baseline); CIS 5.2.2")  # fmt: skip
 def no_privileged_tenants(case: Case) -> Iterator[Finding]:
     """No GPU workload is privileged.
 
@@ -101,7 +101,7 @@ def no_privileged_tenants(case: Case) -> Iterator[Finding]:
 
 
 @check("POD-03", Severity.WARNING, Layer.RISK, reads=READS, remedy=_EDIT,
-       source="Pod Security Standards (baseline); CIS 5.2.3 to 5.2.5; facts POD-03")  # fmt: skip
+       source="Pod Security Standards (baseline); CIS 5.2.3 to 5.2.5")  # fmt: skip
 def no_host_namespaces(case: Case) -> Iterator[Finding]:
     """No GPU workload shares its node's processes, memory or network.
 
@@ -154,7 +154,7 @@ def _host_paths(each: Tenant) -> list[tuple[int, str]]:
 
 
 @check("DEV-08", Severity.ERROR, Layer.RISK, reads=READS, remedy=_EDIT,
-       source="Pod Security Standards (baseline); k8s-device-plugin; facts DEV-08, DEV-09")  # fmt: skip
+       source="Pod Security Standards (baseline); k8s-device-plugin")  # fmt: skip
 def no_device_paths(case: Case) -> Iterator[Finding]:
     """No GPU workload mounts the devices, sockets or configuration of its node.
 
@@ -178,7 +178,7 @@ def no_device_paths(case: Case) -> Iterator[Finding]:
 
 
 @check("POD-07", Severity.WARNING, Layer.RISK, reads=READS, remedy=_EDIT,
-       source="Pod Security Standards (baseline); CIS 5.2.11; facts POD-07, TEN-14")  # fmt: skip
+       source="Pod Security Standards (baseline); CIS 5.2.11")  # fmt: skip
 def no_host_paths(case: Case) -> Iterator[Finding]:
     """No GPU workload keeps its files on its node's disk.
 

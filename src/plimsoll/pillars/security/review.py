@@ -12,7 +12,7 @@ from plimsoll.kube.objects import Obj
 
 @check("CP-13", Severity.WARNING, Layer.RISK, reads=(kinds.NAMESPACE,), needs_platform=True,
        remedy="look at the waivers of platform.yaml",
-       source="platform.yaml security.review, waivers; facts CP-13, B7")  # fmt: skip
+       source="platform.yaml security.review, waivers")  # fmt: skip
 def exceptions_are_reviewed(case: Case) -> Iterator[Finding]:
     """No exception has outlived its date, or is longer than the review it waits for.
 

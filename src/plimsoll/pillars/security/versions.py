@@ -67,7 +67,7 @@ def _driver_finding(case: Case, bad: list[str], what: str, then: str) -> Finding
 
 
 @check("VER-01", Severity.WARNING, Layer.RISK, reads=_READS, remedy=_EDIT,
-       source=f"{_BULLETINS} (5821); facts B2, VER-01")  # fmt: skip
+       source=f"{_BULLETINS} (5821)")  # fmt: skip
 def driver_has_its_fixes(case: Case) -> Iterator[Finding]:
     """Every GPU node runs a driver build with the fixes of its branch.
 
@@ -90,7 +90,7 @@ def _build(numbers: Version) -> str:
 
 
 @check("VER-02", Severity.WARNING, Layer.RISK, reads=_READS, remedy=_EDIT,
-       source=f"{_BULLETINS} (5821 rev. 2); facts B2, VER-02")  # fmt: skip
+       source=f"{_BULLETINS} (5821 rev. 2)")  # fmt: skip
 def driver_branch_gets_fixes(case: Case) -> Iterator[Finding]:
     """Every GPU node runs a driver of a branch that still gets fixes.
 
@@ -137,7 +137,7 @@ def _operand_version(
 
 
 @check("VER-03", Severity.WARNING, Layer.RISK, reads=(kinds.DAEMON_SET, kinds.CLUSTER_POLICY), remedy=_EDIT,
-       source=f"{_BULLETINS} (5582, 5616, 5659, 5850); facts B2, VER-03")  # fmt: skip
+       source=f"{_BULLETINS} (5582, 5616, 5659, 5850)")  # fmt: skip
 def toolkit_has_its_fixes(case: Case) -> Iterator[Finding]:
     """The container toolkit is a version without known flaws.
 
@@ -164,7 +164,7 @@ def toolkit_has_its_fixes(case: Case) -> Iterator[Finding]:
 
 
 @check("VER-07", Severity.WARNING, Layer.RISK, reads=(kinds.DAEMON_SET, kinds.CLUSTER_POLICY), remedy=_EDIT,
-       source=f"{_BULLETINS} (5857); facts B2, VER-07")  # fmt: skip
+       source=f"{_BULLETINS} (5857)")  # fmt: skip
 def exporter_has_its_fixes(case: Case) -> Iterator[Finding]:
     """The exporter of GPU metrics is a version without known flaws.
 
@@ -205,7 +205,7 @@ def _toolkit_env(snapshot: Snapshot) -> dict[str, Any]:
 
 @check("DEV-01", Severity.WARNING, Layer.RISK, reads=(kinds.CLUSTER_POLICY,), whole=(kinds.DAEMON_SET,), remedy=_EDIT,
        source="nvidia-container-toolkit config (accept-nvidia-visible-devices-envvar-when-unprivileged); "
-              "k8s-device-plugin#61, #1605; facts DEV-01")  # fmt: skip
+              "k8s-device-plugin#61, #1605")  # fmt: skip
 def environment_grants_no_gpus(case: Case) -> Iterator[Finding]:
     """A pod cannot take GPUs by setting an environment variable.
 
@@ -237,7 +237,7 @@ def environment_grants_no_gpus(case: Case) -> Iterator[Finding]:
 
 
 @check("DEV-02", Severity.INFO, Layer.RISK, reads=(kinds.CLUSTER_POLICY,), remedy=_EDIT,
-       source="gpu-operator cdi.enabled (default since v25.10.0); facts DEV-02")  # fmt: skip
+       source="gpu-operator cdi.enabled (default since v25.10.0)")  # fmt: skip
 def gpus_come_through_cdi(case: Case) -> Iterator[Finding]:
     """GPUs are handed to containers through CDI.
 

@@ -17,7 +17,7 @@ _IN_FRONT = re.compile(r"router|gateway|epp|envoy")  # metrics that exist withou
 
 
 @check("V12", Severity.WARNING, Layer.RISK, reads=(kinds.SCALED_OBJECT,), remedy=EDIT,
-       source="KEDA docs (activation); vllm production-stack#1003; facts B6 row 12")  # fmt: skip
+       source="KEDA docs (activation); vllm production-stack#1003")  # fmt: skip
 def sleeping_services_can_wake(case: Case) -> Iterator[Finding]:
     """A service that may sleep at 0 replicas has a trigger that exists without its pods.
 
@@ -53,7 +53,7 @@ def _scaled_with_gpus(case: Case) -> Iterator[Obj]:
 
 
 @check("V14", Severity.WARNING, Layer.RISK, reads=(kinds.SCALED_OBJECT, kinds.DEPLOYMENT), remedy=EDIT,
-       source="vllm production-stack#1003; KEDA cooldownPeriod; facts B6 row 14")  # fmt: skip
+       source="vllm production-stack#1003; KEDA cooldownPeriod")  # fmt: skip
 def cooldown_outlasts_the_cold_start(case: Case) -> Iterator[Finding]:
     """A service that may sleep at 0 is not put back to sleep while it loads.
 
@@ -74,7 +74,7 @@ def cooldown_outlasts_the_cold_start(case: Case) -> Iterator[Finding]:
 
 
 @check("V15", Severity.WARNING, Layer.RISK, reads=(kinds.SCALED_OBJECT,), remedy=EDIT,
-       source="keda pkg/scaling/executor (fallback.replicas 0); facts B3, B6 row 15")  # fmt: skip
+       source="keda pkg/scaling/executor (fallback.replicas 0)")  # fmt: skip
 def fallback_keeps_a_replica(case: Case) -> Iterator[Finding]:
     """A fallback keeps at least one replica.
 
@@ -94,7 +94,7 @@ def fallback_keeps_a_replica(case: Case) -> Iterator[Finding]:
 
 
 @check("V16", Severity.WARNING, Layer.RISK, reads=(kinds.SCALED_OBJECT,), remedy=EDIT,
-       source="keda pkg/fallback (Value needs ready pods; integer target); facts B3, B6 row 16")  # fmt: skip
+       source="keda pkg/fallback (Value needs ready pods; integer target)")  # fmt: skip
 def fallback_can_be_computed(case: Case) -> Iterator[Finding]:
     """A fallback that is declared can fire.
 
@@ -129,7 +129,7 @@ def fallback_can_be_computed(case: Case) -> Iterator[Finding]:
 
 
 @check("V23", Severity.INFO, Layer.RISK, reads=(kinds.SCALED_OBJECT,), remedy=EDIT,
-       source="KEDA webhook (PollingInterval is configured but is not relevant); facts B3, B6 row 23")  # fmt: skip
+       source="KEDA webhook (PollingInterval is configured but is not relevant)")  # fmt: skip
 def polling_interval_matters(case: Case) -> Iterator[Finding]:
     """A polling interval that is set has an effect.
 
@@ -152,7 +152,7 @@ def polling_interval_matters(case: Case) -> Iterator[Finding]:
 
 
 @check("V26", Severity.WARNING, Layer.RISK, reads=(kinds.SCALED_OBJECT, kinds.DEPLOYMENT), remedy=EDIT,
-       source="KEDA ScaledObject defaults (maxReplicaCount 100); facts B6 row 26")  # fmt: skip
+       source="KEDA ScaledObject defaults (maxReplicaCount 100)")  # fmt: skip
 def services_have_a_maximum(case: Case) -> Iterator[Finding]:
     """Every scaled service that holds GPUs says how large it may become.
 

@@ -26,7 +26,7 @@ def _most(each: Served) -> int:
 
 @check("V25", Severity.WARNING, Layer.RISK, reads=(kinds.DEPLOYMENT, kinds.STATEFUL_SET, kinds.RESOURCE_QUOTA),
        remedy="kubectl get scaledobject,hpa,resourcequota -A",
-       source="ResourceQuota and HPA behaviour (Pending pods count as replicas); facts B6 row 25")  # fmt: skip
+       source="ResourceQuota and HPA behaviour (Pending pods count as replicas)")  # fmt: skip
 def maximum_fits(case: Case) -> Iterator[Finding]:
     """The most replicas a service may have fit into its quota and onto its GPUs.
 
@@ -75,7 +75,7 @@ def _grows(snapshot: Snapshot) -> bool:
 
 
 @check("V35", Severity.WARNING, Layer.RISK, reads=(kinds.DEPLOYMENT, kinds.PVC),
-       remedy="kubectl get pvc -A", source="Kubernetes volume access modes; facts B5, B6 row 35")  # fmt: skip
+       remedy="kubectl get pvc -A", source="Kubernetes volume access modes")  # fmt: skip
 def replicas_can_share_their_volume(case: Case) -> Iterator[Finding]:
     """Replicas that share a volume can all mount it.
 
@@ -101,7 +101,7 @@ def replicas_can_share_their_volume(case: Case) -> Iterator[Finding]:
 
 
 @check("V57", Severity.WARNING, Layer.RISK, reads=(kinds.PDB,), whole=(kinds.DEPLOYMENT,),
-       remedy="kubectl get pdb -A", source="Kubernetes docs (drain and disruption budgets); facts B5")  # fmt: skip
+       remedy="kubectl get pdb -A", source="Kubernetes docs (drain and disruption budgets)")  # fmt: skip
 def budgets_let_nodes_drain(case: Case) -> Iterator[Finding]:
     """A disruption budget of a served model lets at least one replica go.
 

@@ -32,7 +32,7 @@ _SELECTED = re.compile(r"\{[^}]*\b(namespace|model_name|model|job|pod|service|co
 
 
 @check("V01", Severity.WARNING, Layer.RISK, reads=(kinds.SCALED_OBJECT,),
-       remedy=EDIT, source="vLLM docs/contributing/deprecation_policy, releases 0.8.5 to 0.33.0; facts B1")  # fmt: skip
+       remedy=EDIT, source="vLLM docs/contributing/deprecation_policy, releases 0.8.5 to 0.33.0")  # fmt: skip
 def queries_name_existing_metrics(case: Case) -> Iterator[Finding]:
     """Every trigger asks for a metric that the running vLLM has.
 
@@ -73,7 +73,7 @@ def queries_name_existing_metrics(case: Case) -> Iterator[Finding]:
 
 
 @check("V02", Severity.WARNING, Layer.RISK, reads=(kinds.SCALED_OBJECT,), remedy=EDIT,
-       source="volcano-sh/kthena#868; vLLM metrics docs; facts B6 row 2")  # fmt: skip
+       source="volcano-sh/kthena#868; vLLM metrics docs")  # fmt: skip
 def vllm_names_have_a_colon(case: Case) -> Iterator[Finding]:
     """Queries to Prometheus write vLLM's metrics with a colon.
 
@@ -92,7 +92,7 @@ def vllm_names_have_a_colon(case: Case) -> Iterator[Finding]:
 
 
 @check("V03", Severity.WARNING, Layer.RISK, reads=(kinds.SCALED_OBJECT,), remedy=EDIT,
-       source="keda pkg/scalers/prometheus_scaler (multiple elements); facts B6 row 3")  # fmt: skip
+       source="keda pkg/scalers/prometheus_scaler (multiple elements)")  # fmt: skip
 def queries_give_one_series(case: Case) -> Iterator[Finding]:
     """Every trigger's query gives one series however many pods there are.
 
@@ -117,7 +117,7 @@ def queries_give_one_series(case: Case) -> Iterator[Finding]:
 
 
 @check("V04", Severity.WARNING, Layer.RISK, reads=(kinds.SCALED_OBJECT,), remedy=EDIT,
-       source="vLLM v1/metrics/loggers (label model_name); facts B6 row 4")  # fmt: skip
+       source="vLLM v1/metrics/loggers (label model_name)")  # fmt: skip
 def vllm_label_is_model_name(case: Case) -> Iterator[Finding]:
     """Queries select a model by the label vLLM writes, `model_name`.
 
@@ -134,7 +134,7 @@ def vllm_label_is_model_name(case: Case) -> Iterator[Finding]:
 
 
 @check("V05", Severity.WARNING, Layer.RISK, reads=(kinds.SCALED_OBJECT,), remedy=EDIT,
-       source="kedacore/keda#3065; prometheus_scaler ignoreNullValues default true; facts B6 row 5")  # fmt: skip
+       source="kedacore/keda#3065; prometheus_scaler ignoreNullValues default true")  # fmt: skip
 def missing_metrics_are_not_zero(case: Case) -> Iterator[Finding]:
     """A service does not shrink because its metric is missing.
 
@@ -162,7 +162,7 @@ def missing_metrics_are_not_zero(case: Case) -> Iterator[Finding]:
 
 
 @check("V06", Severity.WARNING, Layer.RISK, reads=(kinds.SCALED_OBJECT,), remedy=EDIT,
-       source="vLLM metrics docs (1 means 100 percent usage); facts B6 row 6")  # fmt: skip
+       source="vLLM metrics docs (1 means 100 percent usage)")  # fmt: skip
 def cache_threshold_is_a_fraction(case: Case) -> Iterator[Finding]:
     """A trigger on cache usage has a threshold between 0 and 1.
 
@@ -182,7 +182,7 @@ def cache_threshold_is_a_fraction(case: Case) -> Iterator[Finding]:
 
 
 @check("V07", Severity.WARNING, Layer.RISK, reads=(kinds.SCALED_OBJECT,), remedy=EDIT,
-       source="NVIDIA/dcgm-exporter#301, bentoml/Yatai#500; facts B6 row 7")  # fmt: skip
+       source="NVIDIA/dcgm-exporter#301, bentoml/Yatai#500")  # fmt: skip
 def load_is_not_gpu_utilisation(case: Case) -> Iterator[Finding]:
     """No service is scaled by GPU utilisation.
 
@@ -202,7 +202,7 @@ def load_is_not_gpu_utilisation(case: Case) -> Iterator[Finding]:
 
 
 @check("V08", Severity.WARNING, Layer.RISK, reads=(kinds.SCALED_OBJECT,), remedy=EDIT,
-       source="defilantech/LLMKube#482; vLLM --max-num-seqs; facts B6 row 8")  # fmt: skip
+       source="defilantech/LLMKube#482; vLLM --max-num-seqs")  # fmt: skip
 def running_threshold_can_be_reached(case: Case) -> Iterator[Finding]:
     """A threshold on running requests is below what one replica can run.
 
@@ -230,7 +230,7 @@ def running_threshold_can_be_reached(case: Case) -> Iterator[Finding]:
 
 
 @check("V18", Severity.WARNING, Layer.RISK, reads=(kinds.SCALED_OBJECT,), remedy=EDIT,
-       source="llm-d/llm-d-autoscaling#1019 (22,745 pods asked for); HPA algorithm; facts B4, B6 row 18")  # fmt: skip
+       source="llm-d/llm-d-autoscaling#1019 (22,745 pods asked for); HPA algorithm")  # fmt: skip
 def queue_totals_are_averaged(case: Case) -> Iterator[Finding]:
     """A total over all pods is compared per replica.
 
@@ -250,7 +250,7 @@ def queue_totals_are_averaged(case: Case) -> Iterator[Finding]:
 
 
 @check("V49", Severity.WARNING, Layer.RISK, reads=(kinds.SCALED_OBJECT, kinds.DEPLOYMENT), remedy=EDIT,
-       source="vLLM metric labels; facts B6 row 49")  # fmt: skip
+       source="vLLM metric labels")  # fmt: skip
 def queries_read_their_own_service(case: Case) -> Iterator[Finding]:
     """Where several models are served, each trigger selects its own.
 

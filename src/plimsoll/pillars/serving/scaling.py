@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj, condition, get, items, labels, name, namespace, number, text
 from plimsoll.kube.served import find_target, hpas_by_target, scaled_by_target, scaled_object_of, target, target_token
@@ -29,7 +30,7 @@ _GET = re.compile(r'Get "[^"]*": ')  # the whole query, encoded; the evidence ke
 
 @check("V00", Severity.CRITICAL, Layer.CLUSTER, reads=(kinds.DEPLOYMENT, kinds.API_SERVICE),
        remedy="kubectl -n keda get deploy,pods; kubectl get apiservice v1beta1.external.metrics.k8s.io",
-       source="KEDA docs (architecture; troubleshooting: FailedDiscoveryCheck behind a proxy); facts B6")  # fmt: skip
+       source="KEDA docs (architecture; troubleshooting: FailedDiscoveryCheck behind a proxy)")  # fmt: skip
 def keda_runs(case: Case) -> Iterator[Finding]:
     """KEDA's operator and its metrics API server are up.
 
@@ -52,7 +53,7 @@ def keda_runs(case: Case) -> Iterator[Finding]:
     said = condition(service, "Available")
     yield case.finding(
         service,
-        f"The API server cannot reach KEDA's metrics: {text(said, 'reason')}: {text(said, 'message')[:160]}",
+        f"The API server cannot reach KEDA's metrics: {text(said, 'reason')}: {brief(text(said, 'message'), 160)}",
         "status.conditions[Available].reason",
         "status.conditions[Available].message",
         "spec.service.namespace",
@@ -80,7 +81,7 @@ def _down(case: Case, part: Obj, title: str) -> Finding:
 
 @check("V56", Severity.WARNING, Layer.CLUSTER, reads=(kinds.DEPLOYMENT,),
        remedy="kubectl -n keda logs deploy/keda-admission-webhooks",
-       source="KEDA docs (troubleshooting: context deadline exceeded on apply); facts case v31")  # fmt: skip
+       source="KEDA docs (troubleshooting: context deadline exceeded on apply)")  # fmt: skip
 def keda_webhook_runs(case: Case) -> Iterator[Finding]:
     """KEDA's admission webhook is up.
 
@@ -102,7 +103,7 @@ def keda_webhook_runs(case: Case) -> Iterator[Finding]:
 
 @check("V45", Severity.ERROR, Layer.CLUSTER, reads=(kinds.SCALED_OBJECT,), whole=(kinds.API_SERVICE,),
        remedy="kubectl get apiservice v1beta1.external.metrics.k8s.io -o yaml",
-       source="kedacore/keda#6475; facts B6 row 45")  # fmt: skip
+       source="kedacore/keda#6475")  # fmt: skip
 def keda_owns_the_metrics_api(case: Case) -> Iterator[Finding]:
     """The external metrics API leads to KEDA.
 
@@ -171,7 +172,7 @@ _REMEDY = {
 
 @check("V51", Severity.ERROR, Layer.SCALER, reads=(kinds.SCALED_OBJECT,),
        remedy="kubectl describe scaledobject",
-       source="keda pkg/scaling, pkg/scalers/prometheus_scaler; llm-d-benchmark#1724; facts B3")  # fmt: skip
+       source="keda pkg/scaling, pkg/scalers/prometheus_scaler; llm-d-benchmark#1724")  # fmt: skip
 def triggers_work(case: Case) -> Iterator[Finding]:
     """Every ScaledObject finds its target and can read its triggers.
 
@@ -191,7 +192,7 @@ def triggers_work(case: Case) -> Iterator[Finding]:
         yield case.finding(
             scaled,
             f"ScaledObject {namespace(scaled)}/{name(scaled)} cannot scale {target(scaled)[2]}{fallback}: "
-            f"{_GET.sub('', broken.message)[:200].strip()}",
+            f"{brief(_GET.sub('', broken.message), 200)}",
             *([f"{broken.path}.reason", f"{broken.path}.message"] if broken.path else []),
             "spec.scaleTargetRef.name",
             "spec.triggers[0].metadata.serverAddress",
@@ -203,7 +204,7 @@ def triggers_work(case: Case) -> Iterator[Finding]:
 
 
 @check("V53", Severity.WARNING, Layer.SCALER, reads=(kinds.SCALED_OBJECT,),
-       remedy="kubectl describe scaledobject", source="keda pkg/fallback; facts B3")  # fmt: skip
+       remedy="kubectl describe scaledobject", source="keda pkg/fallback")  # fmt: skip
 def no_fallback_is_active(case: Case) -> Iterator[Finding]:
     """No service runs on the replicas of its fallback.
 
@@ -246,7 +247,7 @@ def autoscalers_are_active(case: Case) -> Iterator[Finding]:
         yield case.finding(
             hpa,
             f"HPA {namespace(hpa)}/{name(hpa)} does not scale {target(hpa)[2]}: {text(said, 'reason')}: "
-            f"{text(said, 'message')[:200]}",
+            f"{brief(text(said, 'message'), 200)}",
             f"{path}.reason",
             f"{path}.message",
             affects=[target_token(hpa)],
@@ -273,7 +274,7 @@ def _hpa_remedy(hpa: Obj, scaled: Obj | None, reason: str) -> str:
 
 @check("V55", Severity.WARNING, Layer.SCALER, reads=(kinds.SCALED_OBJECT,),
        remedy="kubectl annotate scaledobject <name> autoscaling.keda.sh/paused-",
-       source="KEDA docs (pause autoscaling); facts B3")  # fmt: skip
+       source="KEDA docs (pause autoscaling)")  # fmt: skip
 def no_scaler_is_paused(case: Case) -> Iterator[Finding]:
     """No ScaledObject is paused.
 
@@ -299,7 +300,7 @@ def no_scaler_is_paused(case: Case) -> Iterator[Finding]:
 
 @check("V21", Severity.ERROR, Layer.SCALER, reads=(kinds.HPA, kinds.SCALED_OBJECT),
        remedy="kubectl get hpa,scaledobject -A",
-       source="Kubernetes HPA docs (AmbiguousSelector); KEDA admission webhook; facts B6 row 21")  # fmt: skip
+       source="Kubernetes HPA docs (AmbiguousSelector); KEDA admission webhook")  # fmt: skip
 def one_scaler_per_target(case: Case) -> Iterator[Finding]:
     """Every workload has one scaler.
 
@@ -324,7 +325,7 @@ def one_scaler_per_target(case: Case) -> Iterator[Finding]:
 
 
 @check("V52", Severity.ERROR, Layer.SCALER, reads=(kinds.DEPLOYMENT, kinds.STATEFUL_SET), whole=(kinds.POD,),
-       remedy="kubectl describe deploy", source="Deployment and pod status; facts B5, cases t35, t37")  # fmt: skip
+       remedy="kubectl describe deploy", source="Deployment and pod status")  # fmt: skip
 def services_have_a_ready_replica(case: Case) -> Iterator[Finding]:
     """Every served model that asks for replicas has a ready one.
 

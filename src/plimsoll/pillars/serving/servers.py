@@ -30,7 +30,7 @@ def _seconds(text_: str | None) -> int:
 
 
 @check("V27", Severity.WARNING, Layer.RISK, reads=_READS, remedy=_EDIT,
-       source="llm-d/llm-d-benchmark#1734, gonka-ai/gonka#1421; facts B5, B6 row 27")  # fmt: skip
+       source="llm-d/llm-d-benchmark#1734, gonka-ai/gonka#1421")  # fmt: skip
 def liveness_survives_load(case: Case) -> Iterator[Finding]:
     """A busy model server is not taken for dead.
 
@@ -50,7 +50,7 @@ def liveness_survives_load(case: Case) -> Iterator[Finding]:
 
 
 @check("V28", Severity.WARNING, Layer.RISK, reads=_READS, remedy=_EDIT,
-       source="vLLM docs/deployment/k8s (troubleshooting); facts B5, B6 row 28")  # fmt: skip
+       source="vLLM docs/deployment/k8s (troubleshooting)")  # fmt: skip
 def loading_is_not_killed(case: Case) -> Iterator[Finding]:
     """A model server is given the time it needs to load.
 
@@ -89,7 +89,7 @@ def _pause(container: Obj) -> int | None:
 
 
 @check("V29", Severity.WARNING, Layer.RISK, reads=_READS, remedy=_EDIT,
-       source="vLLM 0.32 measured (HTTP 500 after SIGTERM while /health says 200); facts B2, B6 row 29")  # fmt: skip
+       source="vLLM 0.32 measured (HTTP 500 after SIGTERM while /health says 200)")  # fmt: skip
 def requests_drain_before_stop(case: Case) -> Iterator[Finding]:
     """A model server waits before it stops, until nobody sends it requests.
 
@@ -113,7 +113,7 @@ def requests_drain_before_stop(case: Case) -> Iterator[Finding]:
 
 
 @check("V30", Severity.INFO, Layer.RISK, reads=_READS, remedy=_EDIT,
-       source="vLLM --shutdown-timeout (since 0.18, default 0 aborts); facts B2, B6 row 30")  # fmt: skip
+       source="vLLM --shutdown-timeout (since 0.18, default 0 aborts)")  # fmt: skip
 def running_requests_finish(case: Case) -> Iterator[Finding]:
     """A model server that is told to stop finishes the answers it has begun.
 
@@ -133,7 +133,7 @@ def running_requests_finish(case: Case) -> Iterator[Finding]:
 
 
 @check("V31", Severity.WARNING, Layer.RISK, reads=_READS, remedy=_EDIT,
-       source="vLLM drain measured (13 s of teardown); KServe defaults; facts B5, B6 row 31")  # fmt: skip
+       source="vLLM drain measured (13 s of teardown); KServe defaults")  # fmt: skip
 def grace_covers_the_drain(case: Case) -> Iterator[Finding]:
     """The grace period is longer than everything the server does to stop.
 
@@ -156,7 +156,7 @@ def grace_covers_the_drain(case: Case) -> Iterator[Finding]:
 
 
 @check("V32", Severity.WARNING, Layer.RISK, reads=_READS, remedy=_EDIT,
-       source="vLLM docs/deployment/k8s (shared memory); llm-d/llm-d#352; facts B5, B6 row 32, case t37")  # fmt: skip
+       source="vLLM docs/deployment/k8s (shared memory); llm-d/llm-d#352")  # fmt: skip
 def parallel_servers_have_shared_memory(case: Case) -> Iterator[Finding]:
     """A server that spreads a model over several GPUs has shared memory to do it.
 
@@ -192,7 +192,7 @@ def _shared_memory(template: Obj, container: Obj) -> float | None:
 
 
 @check("V33", Severity.WARNING, Layer.RISK, reads=(*_READS, kinds.SERVICE), remedy="kubectl get svc vllm -A",
-       source="vLLM docs/configuration/env_vars; vllm-project/vllm#15613; facts B6 row 33, case t35")  # fmt: skip
+       source="vLLM docs/configuration/env_vars; vllm-project/vllm#15613")  # fmt: skip
 def no_service_is_named_vllm(case: Case) -> Iterator[Finding]:
     """No Service named vllm stands in a namespace where vLLM runs.
 
@@ -222,7 +222,7 @@ def no_service_is_named_vllm(case: Case) -> Iterator[Finding]:
 
 
 @check("V34", Severity.WARNING, Layer.RISK, reads=_READS, remedy=_EDIT,
-       source="vLLM docs/configuration/optimization (2 + N cores for N GPUs); facts B2, B6 row 34")  # fmt: skip
+       source="vLLM docs/configuration/optimization (2 + N cores for N GPUs)")  # fmt: skip
 def servers_have_cpu(case: Case) -> Iterator[Finding]:
     """A model server asks for the CPU its engine needs.
 
@@ -243,7 +243,7 @@ def servers_have_cpu(case: Case) -> Iterator[Finding]:
 
 
 @check("V38", Severity.WARNING, Layer.RISK, reads=_READS, remedy=_EDIT,
-       source="vLLM releases (metrics renamed, compile caches keyed by version); facts B6 row 38")  # fmt: skip
+       source="vLLM releases (metrics renamed, compile caches keyed by version)")  # fmt: skip
 def servers_pin_their_version(case: Case) -> Iterator[Finding]:
     """A model server names the version it runs.
 
@@ -265,7 +265,7 @@ def servers_pin_their_version(case: Case) -> Iterator[Finding]:
 
 
 @check("V39", Severity.ERROR, Layer.RISK, reads=_READS, remedy=_EDIT,
-       source="vLLM docs/usage/security (development endpoints); facts B2, B6 row 39, SRV-03")  # fmt: skip
+       source="vLLM docs/usage/security (development endpoints)")  # fmt: skip
 def no_development_endpoints(case: Case) -> Iterator[Finding]:
     """No model server offers vLLM's development endpoints.
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from plimsoll.check.model import Case
+from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import capacity, gpu_nodes, selected, untolerated
 from plimsoll.kube.objects import Obj, annotations_of, condition, get, items, labels, mapping, name, namespace, text
@@ -15,7 +16,7 @@ from plimsoll.kube.served import Served, pods_of, served, target_token
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.units import moment
 
-STARTING = timedelta(minutes=20)  # the slowest published vLLM cold starts on a warm node (facts D: 1 to 11 minutes)
+STARTING = timedelta(minutes=20)  # the slowest published vLLM cold starts on a warm node (1 to 11 minutes)
 YOUNG = timedelta(minutes=3)  # controllers and schedulers need a moment
 _KEDA = {"keda-operator": "operator", "keda-metrics-apiserver": "metrics", "keda-operator-metrics-apiserver": "metrics",
          "keda-admission": "webhook", "keda-admission-webhooks": "webhook"}  # fmt: skip
@@ -68,7 +69,7 @@ def says(found: tuple[Obj, Trouble] | None) -> str:
         why.state, "is not ready"
     )
     detail = ": ".join(part for part in (why.reason, last) if part)
-    return f"pod {name(pod)} {what}" + (f" ({detail[:160]})" if detail else "")
+    return f"pod {name(pod)} {what}" + (f" ({brief(detail, 160)})" if detail else "")
 
 
 class Down(NamedTuple):

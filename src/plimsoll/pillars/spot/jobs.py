@@ -148,7 +148,7 @@ def _checkpoints(template: Obj) -> list[str]:
 @check(
     "S16", Severity.WARNING, Layer.RISK, reads=(kinds.JOB,),
     remedy="Write checkpoints to storage that outlives the node, and resume from the newest",
-    source="Young/Daly checkpoint interval; facts B5",
+    source="Young/Daly checkpoint interval",
 )  # fmt: skip
 def spot_jobs_keep_their_work(case: Case) -> Iterator[Finding]:
     """A GPU job on spot declares where its checkpoints go.
@@ -176,7 +176,7 @@ def spot_jobs_keep_their_work(case: Case) -> Iterator[Finding]:
 @check(
     "S17", Severity.WARNING, Layer.RISK, reads=(kinds.JOB,),
     remedy="Keep checkpoints on a PersistentVolumeClaim or in an object store",
-    source="Kubernetes emptyDir, hostPath: gone with the pod or the node; facts S17",
+    source="Kubernetes emptyDir, hostPath: gone with the pod or the node",
 )  # fmt: skip
 def checkpoints_outlive_the_node(case: Case) -> Iterator[Finding]:
     """Checkpoints of a spot job lie on storage that outlives its node.

@@ -102,7 +102,7 @@ def spot_nodes_are_tainted(case: Case) -> Iterator[Finding]:
 @check(
     "S30", Severity.WARNING, Layer.RISK, reads=(kinds.POD,), whole=(kinds.NODE,),
     remedy="Give them a small on-demand node pool of their own",
-    source="facts S30",
+    source="Karpenter, Kueue and KEDA installation guides: controllers run outside the nodes they manage",
 )  # fmt: skip
 def vital_programs_are_safe(case: Case) -> Iterator[Finding]:
     """Schedulers, operators, DNS and monitoring do not run on spot nodes alone.

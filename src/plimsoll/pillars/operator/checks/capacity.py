@@ -18,7 +18,7 @@ _TURN_ON = (
     "kubectl get clusterpolicy -o jsonpath='{.items[*].spec.devicePlugin.enabled}'\n"
     "set devicePlugin.enabled=true in the ClusterPolicy, or install a device plugin"
 )
-_SOURCE = "kubelet device manager; k8s-device-plugin #58, #1228; facts "
+_SOURCE = "kubelet device manager; k8s-device-plugin #58, #1228"
 
 
 def _wrong(case: Case, kind: str) -> Iterator[tuple[Obj, Shortfall | None]]:
@@ -74,7 +74,7 @@ def _restart(case: Case, node: Obj) -> str:
     )
 
 
-@check("GPU055", Severity.ERROR, Layer.CAPACITY, reads=(kinds.NODE,), remedy=_LOOK, source=_SOURCE + "GPU055")
+@check("GPU055", Severity.ERROR, Layer.CAPACITY, reads=(kinds.NODE,), remedy=_LOOK, source=_SOURCE)
 def gpu_resource_registered(case: Case) -> Iterator[Finding]:
     """Every GPU node has registered a GPU resource with its kubelet.
 
@@ -99,7 +99,7 @@ def gpu_resource_registered(case: Case) -> Iterator[Finding]:
             )
 
 
-@check("GPU056", Severity.ERROR, Layer.CAPACITY, reads=(kinds.NODE,), remedy=_LOOK, source=_SOURCE + "GPU056")
+@check("GPU056", Severity.ERROR, Layer.CAPACITY, reads=(kinds.NODE,), remedy=_LOOK, source=_SOURCE)
 def registered_gpus_allocatable(case: Case) -> Iterator[Finding]:
     """A node that has registered GPUs offers at least one of them.
 
@@ -115,7 +115,7 @@ def registered_gpus_allocatable(case: Case) -> Iterator[Finding]:
             yield _finding(case, node, wrong, says, _restart(case, node))
 
 
-@check("GPU057", Severity.ERROR, Layer.CAPACITY, reads=(kinds.NODE,), remedy=_LOOK, source=_SOURCE + "GPU057")
+@check("GPU057", Severity.ERROR, Layer.CAPACITY, reads=(kinds.NODE,), remedy=_LOOK, source=_SOURCE)
 def gpus_still_registered(case: Case) -> Iterator[Finding]:
     """A node that once registered GPUs still has some.
 
@@ -132,7 +132,7 @@ def gpus_still_registered(case: Case) -> Iterator[Finding]:
             )
 
 
-@check("GPU058", Severity.ERROR, Layer.CAPACITY, reads=(kinds.NODE,), remedy=_LOOK, source=_SOURCE + "GPU058")
+@check("GPU058", Severity.ERROR, Layer.CAPACITY, reads=(kinds.NODE,), remedy=_LOOK, source=_SOURCE)
 def gpus_healthy(case: Case) -> Iterator[Finding]:
     """Every GPU a node has registered is healthy.
 
@@ -154,7 +154,7 @@ def gpus_healthy(case: Case) -> Iterator[Finding]:
             yield _finding(case, node, wrong, says, look)
 
 
-@check("GPU059", Severity.ERROR, Layer.CAPACITY, reads=(kinds.NODE,), remedy=_LOOK, source=_SOURCE + "GPU059")
+@check("GPU059", Severity.ERROR, Layer.CAPACITY, reads=(kinds.NODE,), remedy=_LOOK, source=_SOURCE)
 def capacity_matches_labels(case: Case) -> Iterator[Finding]:
     """A node registers as many devices as GPU feature discovery counted.
 
@@ -184,7 +184,7 @@ def capacity_matches_labels(case: Case) -> Iterator[Finding]:
 
 
 @check("GPU061", Severity.WARNING, Layer.CAPACITY, reads=(kinds.NODE,), remedy=_LOOK,
-       source="k8s-device-plugin #240; gpu-operator #637; facts GPU061")  # fmt: skip
+       source="k8s-device-plugin #240; gpu-operator #637")  # fmt: skip
 def no_left_over_resource(case: Case) -> Iterator[Finding]:
     """No node still counts GPUs under a resource name of an earlier layout.
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj, containers, name, namespace, number, text
 from plimsoll.pillars.operator.checks import nfd
@@ -71,7 +72,7 @@ def _refused(
     missing = number(subject, "status", "desiredNumberScheduled") - number(subject, "status", "currentNumberScheduled")
     return case.finding(
         subject,
-        f"{missing} {'pod' if missing == 1 else 'pods'} of {name(subject)} cannot be created: {says[:200]}",
+        f"{missing} {'pod' if missing == 1 else 'pods'} of {name(subject)} cannot be created: {brief(says, 200)}",
         "status.desiredNumberScheduled",
         "status.currentNumberScheduled",
         seen={"message": says, "nodes": some(nodes), "operands without pod": ", ".join(operands) or name(subject)},
@@ -89,7 +90,7 @@ _NETWORK = re.compile(r"timeout|timed out|no such host|connection refused|dial t
 
 @check("GPU019", Severity.ERROR, Layer.PLACEMENT, reads=(kinds.NODE, kinds.POD),
        remedy="kubectl -n gpu-operator describe pods | grep -A3 Failed",
-       source="gpu-operator driver image tags (<driver>-<os><version>); facts GPU019")  # fmt: skip
+       source="gpu-operator driver image tags (<driver>-<os><version>)")  # fmt: skip
 def operand_images_pulled(case: Case) -> Iterator[Finding]:
     """The image of every operand can be pulled.
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.kinds import Kind
 from plimsoll.kube.nodes import gpu_nodes
@@ -35,7 +36,7 @@ _OWNERS: dict[str, Kind] = {"Deployment": kinds.DEPLOYMENT, "StatefulSet": kinds
     Layer.TOOLKIT,
     reads=(kinds.POD,),
     remedy="kubectl get nodes -L nvidia.com/cuda.driver-version.full,nvidia.com/cuda.runtime-version.full",
-    source="CUDA compatibility guide; nvidia-container-cli requirements (NVIDIA_REQUIRE_CUDA); facts GPU039",
+    source="CUDA compatibility guide; nvidia-container-cli requirements (NVIDIA_REQUIRE_CUDA)",
 )
 def cuda_fits_driver(case: Case) -> Iterator[Finding]:
     """No container needs a newer CUDA than the driver of its node supports.
@@ -57,7 +58,7 @@ def cuda_fits_driver(case: Case) -> Iterator[Finding]:
         yield case.finding(
             subject,
             f"{kind} {here}/{title} needs a newer CUDA than driver {have} of {name(node) or 'its node'} supports "
-            f"(CUDA {runs}): {said[:120]}",
+            f"(CUDA {runs}): {brief(said, 120)}",
             seen={f"Pod/{namespace(pod)}/{name(pod)} {path}": said, "CUDA of the driver": runs, "pods": len(members)},
             affects=[*(f"pod/{here}/{name(each)}" for each, _, _ in members), f"service/{here}/{title}"],
             remedy=f"kubectl -n {here} describe pod {name(pod)} | tail\n"
@@ -72,7 +73,7 @@ def cuda_fits_driver(case: Case) -> Iterator[Finding]:
     Layer.RISK,
     reads=(kinds.NODE, kinds.CLUSTER_POLICY),
     remedy="helm upgrade with driver.kernelModuleType=auto",
-    source="NVIDIA open GPU kernel modules (supported GPUs); gpu-operator driver.kernelModuleType; facts GPU040",
+    source="NVIDIA open GPU kernel modules (supported GPUs); gpu-operator driver.kernelModuleType",
 )
 def kernel_modules_fit_gpus(case: Case) -> Iterator[Finding]:
     """The kind of kernel module fits the GPUs.

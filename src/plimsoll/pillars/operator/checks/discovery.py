@@ -55,7 +55,7 @@ def _shut_out(snapshot: Snapshot, node: Obj) -> list[Obj]:
 
 @check("GPU001", Severity.ERROR, Layer.DISCOVERY, reads=(kinds.CLUSTER_POLICY,), whole=(kinds.NODE,),
        remedy="helm upgrade gpu-operator nvidia/gpu-operator -n gpu-operator --reuse-values --set nfd.enabled=true",
-       source="gpu-operator clusterpolicy_controller.go (NFDLabelsMissing), #149; facts GPU001")  # fmt: skip
+       source="gpu-operator clusterpolicy_controller.go (NFDLabelsMissing), #149")  # fmt: skip
 def features_discovered(case: Case) -> Iterator[Finding]:
     """Node feature discovery labels the nodes.
 
@@ -87,7 +87,7 @@ def features_discovered(case: Case) -> Iterator[Finding]:
 
 @check("GPU002", Severity.ERROR, Layer.DISCOVERY, reads=(kinds.NODE, kinds.DAEMON_SET),
        remedy="kubectl get nodes -L feature.node.kubernetes.io/pci-10de.present",
-       source="gpu-operator state_manager.go (GPU node labels), NFD worker PCI settings; facts GPU002")  # fmt: skip
+       source="gpu-operator state_manager.go (GPU node labels), NFD worker PCI settings")  # fmt: skip
 def gpus_seen(case: Case) -> Iterator[Finding]:
     """Node feature discovery sees the GPUs of every GPU machine.
 
@@ -120,7 +120,7 @@ def gpus_seen(case: Case) -> Iterator[Finding]:
 
 
 @check("GPU003", Severity.ERROR, Layer.DISCOVERY, reads=(kinds.NODE,), whole=(kinds.DAEMON_SET, kinds.POD),
-       remedy=_WORKER, source="k8s-device-plugin #1934; NFD chart worker.tolerations; facts GPU003")  # fmt: skip
+       remedy=_WORKER, source="k8s-device-plugin #1934; NFD chart worker.tolerations")  # fmt: skip
 def discovery_tolerates_taints(case: Case) -> Iterator[Finding]:
     """The workers of node feature discovery tolerate the taints of every GPU node.
 
@@ -159,7 +159,7 @@ def _taint(taint: Obj) -> str:
 @check("GPU004", Severity.ERROR, Layer.DISCOVERY, reads=(kinds.NODE,),
        whole=(kinds.CLUSTER_POLICY, kinds.DEPLOYMENT),
        remedy="kubectl get clusterpolicy; kubectl -n gpu-operator get deploy gpu-operator",
-       source="gpu-operator state_manager.go labelGPUNodes; facts GPU004")  # fmt: skip
+       source="gpu-operator state_manager.go labelGPUNodes")  # fmt: skip
 def gpu_nodes_adopted(case: Case) -> Iterator[Finding]:
     """The operator has adopted every node with GPUs.
 

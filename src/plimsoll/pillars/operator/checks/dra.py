@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import allocatable, gpu_nodes
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, namespace, text
@@ -19,7 +20,7 @@ _SICK = ("gpu.nvidia.com/xid", "gpu.nvidia.com/gpu-lost")
 
 @check("GPU063", Severity.ERROR, Layer.RISK, reads=(kinds.NODE, kinds.RESOURCE_SLICE),
        remedy="kubectl get resourceslices; kubectl get nodes -o custom-columns=N:.metadata.name,G:.status.allocatable",
-       source="dra-driver-nvidia-gpu prerequisites; NVIDIA/aicr #1664; facts B10, GPU063")  # fmt: skip
+       source="dra-driver-nvidia-gpu prerequisites; NVIDIA/aicr #1664")  # fmt: skip
 def gpus_advertised_once(case: Case) -> Iterator[Finding]:
     """No GPU is handed out by both the device plugin and the DRA driver.
 
@@ -43,7 +44,7 @@ def gpus_advertised_once(case: Case) -> Iterator[Finding]:
 
 @check("GPU108", Severity.WARNING, Layer.VALIDATOR, reads=(kinds.NODE, kinds.COMPUTE_DOMAIN),
        remedy="kubectl get computedomains -A; kubectl get nodes -L nvidia.com/gpu.clique",
-       source="dra-driver-nvidia-gpu ComputeDomain; GPU feature discovery; facts B5, GPU108")  # fmt: skip
+       source="dra-driver-nvidia-gpu ComputeDomain; GPU feature discovery")  # fmt: skip
 def nvlink_domains_up(case: Case) -> Iterator[Finding]:
     """Every rack-scale node knows its NVLink clique, and every ComputeDomain is Ready.
 
@@ -85,7 +86,7 @@ def nvlink_domains_up(case: Case) -> Iterator[Finding]:
 @check("GPU109", Severity.ERROR, Layer.PLUGIN, reads=(kinds.RESOURCE_CLAIM,),
        whole=(kinds.DEVICE_CLASS, kinds.RESOURCE_SLICE),
        remedy="kubectl get deviceclasses,resourceslices; kubectl get resourceclaims -A",
-       source="dra-driver-nvidia-gpu installation; facts B10, GPU109")  # fmt: skip
+       source="dra-driver-nvidia-gpu installation")  # fmt: skip
 def dra_driver_serves_claims(case: Case) -> Iterator[Finding]:
     """Every claim for a GPU names a DeviceClass that exists and that a driver serves.
 
@@ -133,7 +134,7 @@ def _classes(claim: Obj) -> set[str]:
 
 @check("GPU110", Severity.WARNING, Layer.CAPACITY, reads=(kinds.RESOURCE_SLICE,),
        remedy="kubectl get resourceslices -o yaml | grep -B5 gpu.nvidia.com/",
-       source="Kubernetes device taints; dra-driver-nvidia-gpu health checks; facts B10, GPU110")  # fmt: skip
+       source="Kubernetes device taints; dra-driver-nvidia-gpu health checks")  # fmt: skip
 def dra_devices_healthy(case: Case) -> Iterator[Finding]:
     """No GPU published through DRA carries a health taint.
 
@@ -154,7 +155,7 @@ def dra_devices_healthy(case: Case) -> Iterator[Finding]:
             what = ", ".join(f"{device} ({key.rpartition('/')[2]})" for device, key, _ in sick)
             yield case.finding(
                 part,
-                f"{len(sick)} GPU devices of {node} are tainted as unhealthy: {what[:160]}",
+                f"{len(sick)} GPU devices of {node} are tainted as unhealthy: {brief(what, 160)}",
                 "spec.nodeName",
                 seen={"taints": "; ".join(f"{device} {key}:{effect}" for device, key, effect in sick)},
                 affects=[f"node/{node}"],

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, get, items, mapping, name, namespace, number, text
@@ -18,7 +19,7 @@ from plimsoll.pillars.operator.checks.age import lasting
 from plimsoll.pillars.operator.checks.hints import robbed
 from plimsoll.pillars.operator.checks.plugins import of_node
 
-_SOURCE = "gpu-operator driver container and k8s-driver-manager; facts "
+_SOURCE = "gpu-operator driver container and k8s-driver-manager"
 _MANAGER = "k8s-driver-manager"
 _DRIVER = "nvidia-driver-ctr"
 _KERNEL = re.compile(
@@ -118,7 +119,7 @@ def _finding(case: Case, node: str, fault: DriverFault, what: str, look: str) ->
         case,
         node,
         pod,
-        f"{what}{restarts}" + (f": {fault.says[:160]}" if fault.says else ""),
+        f"{what}{restarts}" + (f": {brief(fault.says, 160)}" if fault.says else ""),
         *([f"{path}.reason", f"{path}.message"] if path.endswith(("terminated", "waiting")) else [path]),
         seen={"container": container or _DRIVER, "message": fault.says} if fault.says else {"container": container},
         remedy=f"kubectl -n {here} logs {title} -c {container or _DRIVER}{' --previous' if restarts else ''}\n{look}",
@@ -128,7 +129,7 @@ def _finding(case: Case, node: str, fault: DriverFault, what: str, look: str) ->
 
 @check("GPU030", Severity.ERROR, Layer.DRIVER, reads=(kinds.NODE, kinds.POD),
        remedy="kubectl -n gpu-operator logs ds/nvidia-driver-daemonset -c nvidia-driver-ctr --previous",
-       source=_SOURCE + "GPU030")  # fmt: skip
+       source=_SOURCE)  # fmt: skip
 def driver_builds(case: Case) -> Iterator[Finding]:
     """The driver container runs on every GPU node that has one.
 
@@ -153,7 +154,7 @@ def driver_builds(case: Case) -> Iterator[Finding]:
 
 @check("GPU031", Severity.ERROR, Layer.DRIVER, reads=(kinds.NODE, kinds.POD),
        remedy="on the node: lsmod | grep -E 'nouveau|nvidia'; mokutil --sb-state",
-       source="gpu-operator troubleshooting (nouveau), #751; facts GPU031")  # fmt: skip
+       source="gpu-operator troubleshooting (nouveau), #751")  # fmt: skip
 def driver_module_loads(case: Case) -> Iterator[Finding]:
     """The kernel of every GPU node loads the NVIDIA modules.
 
@@ -178,7 +179,7 @@ def driver_module_loads(case: Case) -> Iterator[Finding]:
 
 @check("GPU032", Severity.ERROR, Layer.DRIVER, reads=(kinds.NODE, kinds.POD),
        remedy="kubectl -n gpu-operator logs ds/nvidia-driver-daemonset -c k8s-driver-manager",
-       source="k8s-driver-manager; gpu-operator #2509, #2166, #901; facts GPU032")  # fmt: skip
+       source="k8s-driver-manager; gpu-operator #2509, #2166, #901")  # fmt: skip
 def old_driver_unloads(case: Case) -> Iterator[Finding]:
     """The driver manager can unload the old driver before a new one starts.
 
@@ -202,7 +203,7 @@ def old_driver_unloads(case: Case) -> Iterator[Finding]:
 
 @check("GPU033", Severity.ERROR, Layer.DRIVER, reads=(kinds.NODE, kinds.POD),
        remedy="kubectl -n gpu-operator logs ds/nvidia-driver-daemonset -c nvidia-driver-ctr",
-       source="gpu-operator driver startupProbe (60 s + 120 × 10 s); facts GPU033")  # fmt: skip
+       source="gpu-operator driver startupProbe (60 s + 120 × 10 s)")  # fmt: skip
 def driver_starts_in_time(case: Case) -> Iterator[Finding]:
     """The driver of every GPU node is ready within the time its startup probe grants.
 

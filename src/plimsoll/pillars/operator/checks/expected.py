@@ -27,7 +27,7 @@ class _Expectation(NamedTuple):
 
 @check("GPU060", Severity.ERROR, Layer.CAPACITY, reads=(kinds.NODE,),
        remedy="nvidia-smi -L on the node; kubectl get nodes -L nvidia.com/gpu.count,node.kubernetes.io/instance-type",
-       source="gpu-operator troubleshooting (XID 79); NVSentinel gpu.count.expected; facts GPU060")  # fmt: skip
+       source="gpu-operator troubleshooting (XID 79); NVSentinel gpu.count.expected")  # fmt: skip
 def machine_has_all_gpus(case: Case) -> Iterator[Finding]:
     """Every node has as many GPUs as its machine type has.
 

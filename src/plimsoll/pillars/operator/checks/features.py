@@ -20,7 +20,7 @@ from plimsoll.units import moment
 
 @check("GPU005", Severity.WARNING, Layer.RISK, reads=(kinds.DEPLOYMENT,),
        remedy="helm upgrade gpu-operator … --set nfd.enabled=false",
-       source="gpu-operator platform support (NFD already installed); facts GPU005")  # fmt: skip
+       source="gpu-operator platform support (NFD already installed)")  # fmt: skip
 def one_feature_discovery(case: Case) -> Iterator[Finding]:
     """Node feature discovery is installed once.
 
@@ -46,7 +46,7 @@ def one_feature_discovery(case: Case) -> Iterator[Finding]:
 
 @check("GPU006", Severity.WARNING, Layer.OPERATOR_STATUS, reads=(kinds.NODE, kinds.POD),
        remedy="kubectl -n gpu-operator rollout restart deploy -l app.kubernetes.io/name=node-feature-discovery",
-       source="gpu-feature-discovery timestamp label, NodeFeature API; facts GPU006")  # fmt: skip
+       source="gpu-feature-discovery timestamp label, NodeFeature API")  # fmt: skip
 def labels_arrive(case: Case) -> Iterator[Finding]:
     """What GPU feature discovery finds arrives as labels on the node.
 
@@ -110,7 +110,7 @@ def _master_finding(case: Case, master: Obj) -> Iterator[Finding]:
 
 @check("GPU007", Severity.WARNING, Layer.RISK, reads=(kinds.NODE, kinds.RESOURCE_SLICE),
        remedy="put different GPU models into different nodes, or select GPUs by ResourceClaim attribute",
-       source="gpu-feature-discovery README (heterogeneous nodes); facts GPU007")  # fmt: skip
+       source="gpu-feature-discovery README (heterogeneous nodes)")  # fmt: skip
 def one_model_per_node(case: Case) -> Iterator[Finding]:
     """Every GPU of a node is of one model.
 

@@ -30,7 +30,7 @@ def _by_owner(snapshot: Snapshot, pods: list[tuple[Obj, str]]) -> Iterator[tuple
 
 @check("GPU068", Severity.WARNING, Layer.RISK, reads=(kinds.NODE, kinds.POD),
        remedy="kubectl get pods -A -o wide --field-selector spec.nodeName=<node>",
-       source="nvidia-container-toolkit (ACCEPT_NVIDIA_VISIBLE_DEVICES_*); facts B1, GPU068")  # fmt: skip
+       source="nvidia-container-toolkit (ACCEPT_NVIDIA_VISIBLE_DEVICES_*)")  # fmt: skip
 def gpu_use_is_requested(case: Case) -> Iterator[Finding]:
     """Every pod that can reach GPUs has asked for them.
 
@@ -91,7 +91,7 @@ def _reaches_gpus(pod: Obj) -> str:
 
 @check("GPU116", Severity.INFO, Layer.RISK, reads=(kinds.POD,),
        remedy="mount an emptyDir with medium Memory at /dev/shm",
-       source="NCCL troubleshooting (shared memory), PyTorch DataLoader; facts GPU116")  # fmt: skip
+       source="NCCL troubleshooting (shared memory), PyTorch DataLoader")  # fmt: skip
 def multi_gpu_pods_have_shared_memory(case: Case) -> Iterator[Finding]:
     """Every pod with several GPUs has more shared memory than the default 64 MiB.
 

@@ -38,7 +38,7 @@ def _covers(monitor: Obj, here: str) -> bool:
 @check("GPU112", Severity.WARNING, Layer.RISK, reads=(kinds.DAEMON_SET,),
        whole=(kinds.SERVICE, kinds.SERVICE_MONITOR, kinds.POD_MONITOR, kinds.PROMETHEUS),
        remedy="dcgmExporter.serviceMonitor.enabled=true with additionalLabels in the ClusterPolicy",
-       source="gpu-operator dcgmExporter.serviceMonitor; Prometheus Operator selectors; facts B1, GPU112")  # fmt: skip
+       source="gpu-operator dcgmExporter.serviceMonitor; Prometheus Operator selectors")  # fmt: skip
 def gpu_metrics_scraped(case: Case) -> Iterator[Finding]:
     """Where the Prometheus Operator is in use, one of its monitors selects the DCGM exporter.
 
@@ -81,7 +81,7 @@ def gpu_metrics_scraped(case: Case) -> Iterator[Finding]:
 
 
 @check("GPU113", Severity.WARNING, Layer.RISK, reads=(kinds.DAEMON_SET,),
-       remedy="kubectl get ds -A | grep dcgm", source="DCGM user guide (profiling lock); facts GPU113")  # fmt: skip
+       remedy="kubectl get ds -A | grep dcgm", source="DCGM user guide (profiling lock)")  # fmt: skip
 def one_dcgm_owner(case: Case) -> Iterator[Finding]:
     """Only one DCGM engine watches the GPUs of a node.
 
@@ -121,7 +121,7 @@ def one_dcgm_owner(case: Case) -> Iterator[Finding]:
 
 @check("GPU117", Severity.WARNING, Layer.DISCOVERY, reads=(kinds.POD,),
        remedy="raise the memory limits in the node-feature-discovery values of the chart",
-       source="gpu-operator #1049; facts GPU117")  # fmt: skip
+       source="gpu-operator #1049")  # fmt: skip
 def nfd_has_memory(case: Case) -> Iterator[Finding]:
     """The master and the garbage collector of node feature discovery do not run out of memory.
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import lru_cache
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes, is_ready
 from plimsoll.kube.objects import Obj, condition, get, items, labels, name, namespace, text
@@ -64,7 +65,7 @@ def _bad_status(type_: str) -> str:
 
 @check("GPU111", Severity.ERROR, Layer.NODE, reads=(kinds.NODE,),
        remedy="kubectl describe node <node>",
-       source="Kubernetes node conditions; NVSentinel, node-problem-detector; facts GPU111")  # fmt: skip
+       source="Kubernetes node conditions; NVSentinel, node-problem-detector")  # fmt: skip
 def gpu_nodes_well(case: Case) -> Iterator[Finding]:
     """Every GPU node is Ready, and no health agent reports its GPUs as broken.
 
@@ -118,7 +119,7 @@ def _hardware(case: Case, node: Obj) -> Iterator[Finding]:
         )
         yield case.finding(
             node,
-            f"A health agent reports the GPUs of {title} as broken: {said[:200]}",
+            f"A health agent reports the GPUs of {title} as broken: {brief(said, 200)}",
             *paths,
             affects=[f"node/{title}"],
             remedy=f"kubectl cordon {title}   # do not uncordon before the cause is known\n"
@@ -140,7 +141,7 @@ def _hardware(case: Case, node: Obj) -> Iterator[Finding]:
 
 
 @check("GPU114", Severity.ERROR, Layer.NODE, reads=(kinds.NODE, kinds.POD),
-       remedy="kubectl describe node <node>", source="Kubernetes non-graceful node shutdown; facts GPU114")  # fmt: skip
+       remedy="kubectl describe node <node>", source="Kubernetes non-graceful node shutdown")  # fmt: skip
 def no_lost_node_holds_pods(case: Case) -> Iterator[Finding]:
     """No lost GPU node holds on to pods that were told to end.
 

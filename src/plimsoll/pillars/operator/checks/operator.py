@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes, is_ready, selected
 from plimsoll.kube.objects import Obj, annotations_of, condition, get, items, mapping, name, namespace, text
@@ -53,7 +54,7 @@ def _pruned(wanted: Obj, have: Obj, schema: Obj, path: str = "spec") -> list[str
 
 @check("GPU014", Severity.ERROR, Layer.CLUSTER, reads=(kinds.CLUSTER_POLICY, kinds.CRD),
        remedy="kubectl apply --server-side --force-conflicts -f <crds of the operator's own tag>",
-       source="gpu-operator chart operator.upgradeCRD, deployments/gpu-operator/crds; facts GPU014")  # fmt: skip
+       source="gpu-operator chart operator.upgradeCRD, deployments/gpu-operator/crds")  # fmt: skip
 def crd_matches_operator(case: Case) -> Iterator[Finding]:
     """The ClusterPolicy CRD is of the same release as the operator.
 
@@ -126,7 +127,7 @@ def _operator_trouble(case: Case, operator: Obj) -> tuple[Obj, Trouble] | None:
 
 @check("GPU015", Severity.ERROR, Layer.CLUSTER, reads=(kinds.DEPLOYMENT, kinds.POD),
        remedy="kubectl -n gpu-operator describe deploy gpu-operator",
-       source="gpu-operator troubleshooting (operator out of memory); facts GPU015")  # fmt: skip
+       source="gpu-operator troubleshooting (operator out of memory)")  # fmt: skip
 def operator_runs(case: Case) -> Iterator[Finding]:
     """The GPU Operator itself runs.
 
@@ -158,9 +159,9 @@ def operator_runs(case: Case) -> Iterator[Finding]:
         says = "is scaled to 0"
     elif why is not None:
         tells = why.message and not why.message.startswith("back-off")
-        says = f"does not run: {why.reason or why.state}" + (f", {why.message[:120]}" if tells else "")
+        says = f"does not run: {why.reason or why.state}" + (f", {brief(why.message, 120)}" if tells else "")
     else:
-        says = f"has no pod: {failure[:160]}" if failure else "has no available pod"
+        says = f"has no pod: {brief(failure, 160)}" if failure else "has no available pod"
     memory = get(operator, "spec", "template", "spec", "containers", 0, "resources", "limits", "memory")
     yield case.finding(
         operator,
@@ -206,7 +207,7 @@ def _out_of_memory(case: Case, operator: Obj) -> Iterator[Finding]:
 
 @check("GPU016", Severity.WARNING, Layer.CLUSTER, reads=(kinds.NVIDIA_DRIVER,),
        remedy="kubectl get nvidiadrivers -o yaml",
-       source="gpu-operator NVIDIADriver controller (ConflictingNodeSelector); facts GPU016")  # fmt: skip
+       source="gpu-operator NVIDIADriver controller (ConflictingNodeSelector)")  # fmt: skip
 def driver_declarations_valid(case: Case) -> Iterator[Finding]:
     """Every NVIDIADriver can be reconciled.
 
@@ -223,7 +224,7 @@ def driver_declarations_valid(case: Case) -> Iterator[Finding]:
         bare = [node for node in nodes if _driverless(case, node)]
         yield case.finding(
             driver,
-            f"NVIDIADriver {name(driver)} is not reconciled: {text(error, 'message')[:160] or reason}",
+            f"NVIDIADriver {name(driver)} is not reconciled: {brief(text(error, 'message'), 160) or reason}",
             "status.conditions[Error].reason",
             "status.conditions[Error].message",
             "spec.nodeSelector",
@@ -251,7 +252,7 @@ def _driverless(case: Case, node: str) -> bool:
 @check("GPU017", Severity.ERROR, Layer.PLACEMENT, reads=(kinds.CLUSTER_POLICY, kinds.NODE),
        whole=(kinds.DAEMON_SET, kinds.POD),
        remedy="kubectl get nvidiadrivers",
-       source="gpu-operator driver.nvidiaDriverCRD (useNvidiaDriverCRD); facts GPU017")  # fmt: skip
+       source="gpu-operator driver.nvidiaDriverCRD (useNvidiaDriverCRD)")  # fmt: skip
 def drivers_declared(case: Case) -> Iterator[Finding]:
     """Where drivers are declared as NVIDIADrivers, one of them selects every GPU node.
 

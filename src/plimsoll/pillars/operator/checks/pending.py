@@ -28,7 +28,7 @@ def _finding(case: Case, wait: Wait, remedy: str, severity: Severity | None = No
 
 
 @check("GPU064", Severity.ERROR, Layer.SCHEDULING, reads=(kinds.POD,), whole=(kinds.NODE, kinds.POD),
-       remedy=_LOOK, source="kube-scheduler NodeResourcesFit, NodeAffinity; facts GPU064")  # fmt: skip
+       remedy=_LOOK, source="kube-scheduler NodeResourcesFit, NodeAffinity")  # fmt: skip
 def waiting_pods_wait_for_use(case: Case) -> Iterator[Finding]:
     """A pod that waits for GPUs waits only because they are in use.
 
@@ -54,7 +54,7 @@ def waiting_pods_wait_for_use(case: Case) -> Iterator[Finding]:
 
 
 @check("GPU065", Severity.ERROR, Layer.SCHEDULING, reads=(kinds.POD,), whole=(kinds.NODE, kinds.DEVICE_CLASS),
-       remedy=_LOOK, source="Kubernetes extended resources; k8s-device-plugin README; facts GPU065")  # fmt: skip
+       remedy=_LOOK, source="Kubernetes extended resources; k8s-device-plugin README")  # fmt: skip
 def requested_resources_exist(case: Case) -> Iterator[Finding]:
     """Every GPU resource a waiting pod asks for is one that some node has.
 
@@ -73,7 +73,7 @@ def requested_resources_exist(case: Case) -> Iterator[Finding]:
 
 
 @check("GPU067", Severity.ERROR, Layer.SCHEDULING, reads=(kinds.POD,), whole=(kinds.NODE,), remedy=_LOOK,
-       source="Kubernetes taints and tolerations, ExtendedResourceToleration admission; facts GPU067")  # fmt: skip
+       source="Kubernetes taints and tolerations, ExtendedResourceToleration admission")  # fmt: skip
 def gpu_pods_tolerate_gpu_nodes(case: Case) -> Iterator[Finding]:
     """A pod that asks for GPUs tolerates the taints of the nodes that have them.
 

@@ -33,7 +33,7 @@ def some(names: list[str]) -> str:
 
 @check("GPU020", Severity.WARNING, Layer.PLACEMENT, reads=(kinds.NODE, kinds.CLUSTER_POLICY),
        remedy="kubectl label node <node> nvidia.com/gpu.deploy.operands-",
-       source="gpu-operator state_manager.go; facts GPU020")  # fmt: skip
+       source="gpu-operator state_manager.go")  # fmt: skip
 def no_operand_opted_out(case: Case) -> Iterator[Finding]:
     """No label keeps the operator's operands off a GPU node.
 
@@ -89,7 +89,7 @@ def _plugin_off(case: Case) -> Iterator[Finding]:
 
 @check("GPU021", Severity.ERROR, Layer.PLACEMENT, reads=(kinds.NODE, kinds.DAEMON_SET), whole=(kinds.POD,),
        remedy="helm upgrade with daemonsets.tolerations covering the taint",
-       source="gpu-operator daemonsets.tolerations, #26; DaemonSet controller; facts GPU021")  # fmt: skip
+       source="gpu-operator daemonsets.tolerations, #26; DaemonSet controller")  # fmt: skip
 def operands_placed(case: Case) -> Iterator[Finding]:
     """Every operand that belongs on a GPU node may run there, and does.
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes, selected, untolerated
 from plimsoll.kube.objects import Obj, items, labels, name, namespace, number, pod_template, text
@@ -35,7 +36,7 @@ def _broken(case: Case, pod: Obj) -> Trouble | None:
 
 @check("GPU054", Severity.ERROR, Layer.PLUGIN, reads=(kinds.POD,),
        remedy="kubectl -n gpu-operator logs ds/nvidia-device-plugin-daemonset --previous",
-       source="k8s-device-plugin README, #477; facts B4, B7")  # fmt: skip
+       source="k8s-device-plugin README, #477")  # fmt: skip
 def device_plugin_runs(case: Case) -> Iterator[Finding]:
     """The device plugin runs on every node that has one.
 
@@ -75,7 +76,7 @@ def _plugin_finding(case: Case, node: str, pod: Obj, found: Trouble) -> Finding:
         case,
         node,
         pod,
-        f"The device plugin on {node} {verb}{why}" + (f": {said[:160]}" if said else ""),
+        f"The device plugin on {node} {verb}{why}" + (f": {brief(said, 160)}" if said else ""),
         *([f"{found.path}.reason", f"{found.path}.message"] if state else [found.path]),
         remedy=f"kubectl -n {here} logs {title} -c {found.container or 'nvidia-device-plugin'} --previous{cause}\n"
         f"when the cause is mended: kubectl -n {here} delete pod {title}",
@@ -84,7 +85,7 @@ def _plugin_finding(case: Case, node: str, pod: Obj, found: Trouble) -> Finding:
 
 @check("GPU062", Severity.WARNING, Layer.RISK, reads=(kinds.NODE, kinds.DAEMON_SET),
        remedy="kubectl get ds -A | grep -i device-plugin",
-       source="GKE and AKS GPU documentation, gpu-operator platform support; facts GPU062")  # fmt: skip
+       source="GKE and AKS GPU documentation, gpu-operator platform support")  # fmt: skip
 def one_device_plugin_per_node(case: Case) -> Iterator[Finding]:
     """Only one device plugin serves a node.
 
@@ -135,7 +136,7 @@ _GPU_LABEL = {
 
 @check("GPU070", Severity.WARNING, Layer.RISK, reads=(kinds.NODE, kinds.DEPLOYMENT),
        remedy="give GPU node groups the accelerator label, or a startup taint that is removed when GPUs are on offer",
-       source="Cluster Autoscaler FAQ (GPU label, startup taints); gpu-operator #708; facts GPU070")  # fmt: skip
+       source="Cluster Autoscaler FAQ (GPU label, startup taints); gpu-operator #708")  # fmt: skip
 def autoscaler_waits_for_gpus(case: Case) -> Iterator[Finding]:
     """The cluster autoscaler knows that a new GPU node needs minutes before it offers GPUs.
 

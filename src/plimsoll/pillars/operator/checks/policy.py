@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj, condition, labels, name, number, text
 from plimsoll.kube.operands import SUPPORTING, OperandState, cluster_policy, operand_daemonsets, operand_states
@@ -61,7 +62,7 @@ def _not_ready(snapshot: Snapshot, message: str) -> list[OperandState]:
 
 
 @check("GPU010", Severity.ERROR, Layer.OPERATOR_STATUS, reads=(kinds.CLUSTER_POLICY,), remedy=_LOOK,
-       source="gpu-operator clusterpolicy_controller.go (OperandNotReady); facts GPU010")  # fmt: skip
+       source="gpu-operator clusterpolicy_controller.go (OperandNotReady)")  # fmt: skip
 def cluster_policy_ready(case: Case) -> Iterator[Finding]:
     """The ClusterPolicy is ready.
 
@@ -102,7 +103,7 @@ def cluster_policy_ready(case: Case) -> Iterator[Finding]:
 
 
 @check("GPU011", Severity.ERROR, Layer.CLUSTER, reads=(kinds.CLUSTER_POLICY, kinds.NODE), remedy=_LOOK,
-       source="gpu-operator clusterpolicy_controller.go (ReconcileFailed), state_manager.go; facts GPU011")  # fmt: skip
+       source="gpu-operator clusterpolicy_controller.go (ReconcileFailed), state_manager.go")  # fmt: skip
 def operator_reconciles(case: Case) -> Iterator[Finding]:
     """The operator can act on its ClusterPolicy.
 
@@ -135,7 +136,7 @@ def operator_reconciles(case: Case) -> Iterator[Finding]:
         )
     yield case.finding(
         policy,
-        f"The operator cannot reconcile ClusterPolicy {name(policy)}: {message[:200] or reason}",
+        f"The operator cannot reconcile ClusterPolicy {name(policy)}: {brief(message, 200) or reason}",
         "status.conditions[Error].reason",
         "status.conditions[Error].message",
         seen={"GPU nodes without the labels it needs": ", ".join(bare[:10])} if bare else None,
@@ -150,7 +151,7 @@ def operator_reconciles(case: Case) -> Iterator[Finding]:
     Layer.CLUSTER,
     reads=(kinds.CLUSTER_POLICY, kinds.GPU_CLUSTER),
     remedy="kubectl get clusterpolicies,gpuclusters",
-    source="gpu-operator clusterpolicy_controller.go; facts GPU012",
+    source="gpu-operator clusterpolicy_controller.go",
 )
 def one_kind_of_policy(case: Case) -> Iterator[Finding]:
     """The cluster has a ClusterPolicy or a GPUCluster, not both.
@@ -174,7 +175,7 @@ def one_kind_of_policy(case: Case) -> Iterator[Finding]:
 
 
 @check("GPU013", Severity.WARNING, Layer.RISK, reads=(kinds.CLUSTER_POLICY,),
-       remedy="kubectl get clusterpolicies", source="gpu-operator getSingletonClusterPolicy; facts GPU013")  # fmt: skip
+       remedy="kubectl get clusterpolicies", source="gpu-operator getSingletonClusterPolicy")  # fmt: skip
 def one_cluster_policy(case: Case) -> Iterator[Finding]:
     """There is one ClusterPolicy.
 

@@ -25,7 +25,7 @@ _DEFAULTS: dict[
 
 @check("GPU118", Severity.WARNING, Layer.RISK, reads=(kinds.CLUSTER_POLICY,),
        remedy="helm upgrade gpu-operator, one major release at a time",
-       source="NVIDIA GPU Operator platform support, life cycle (2026-08); facts GPU118")  # fmt: skip
+       source="NVIDIA GPU Operator platform support, life cycle (2026-08)")  # fmt: skip
 def operator_supported(case: Case) -> Iterator[Finding]:
     """The GPU Operator is of a release that still gets fixes.
 
@@ -56,7 +56,7 @@ def operator_supported(case: Case) -> Iterator[Finding]:
     Layer.RISK,
     reads=(kinds.DEPLOYMENT, kinds.DAEMON_SET),
     remedy="helm list -A | grep gpu-operator",
-    source="gpu-operator chart (cluster-scoped ClusterPolicy); facts GPU119",
+    source="gpu-operator chart (cluster-scoped ClusterPolicy)",
 )
 def one_operator(case: Case) -> Iterator[Finding]:
     """The GPU Operator is installed once.
@@ -102,7 +102,7 @@ def one_operator(case: Case) -> Iterator[Finding]:
 
 @check("GPU120", Severity.WARNING, Layer.RISK, reads=(kinds.CLUSTER_POLICY,),
        remedy="helm get values gpu-operator -n gpu-operator",
-       source="gpu-operator values.yaml of releases 25.3 to 26.7; facts B1, GPU120")  # fmt: skip
+       source="gpu-operator values.yaml of releases 25.3 to 26.7")  # fmt: skip
 def operands_of_one_release(case: Case) -> Iterator[Finding]:
     """The operands are of the operator's own release.
 

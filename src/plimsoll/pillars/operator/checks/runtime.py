@@ -28,7 +28,7 @@ def _saying(case: Case, phrase: str) -> dict[str, list[tuple[Obj, str, str]]]:
 
 @check("GPU047", Severity.ERROR, Layer.TOOLKIT, reads=(kinds.POD,),
        remedy="kubectl -n gpu-operator rollout restart ds/nvidia-container-toolkit-daemonset",
-       source="gpu-operator #531; CDI specification in /var/run/cdi; facts GPU047")  # fmt: skip
+       source="gpu-operator #531; CDI specification in /var/run/cdi")  # fmt: skip
 def cdi_devices_resolve(case: Case) -> Iterator[Finding]:
     """The runtime of every GPU node can resolve the CDI devices pods are given.
 
@@ -112,7 +112,7 @@ def _owners(objects: list[Obj]) -> list[str]:
     Layer.TOOLKIT,
     reads=(kinds.POD,),
     remedy="recreate the pods that lost their GPU",
-    source="nvidia-container-toolkit troubleshooting (systemctl daemon-reload), gpu-operator #485; facts GPU049",
+    source="nvidia-container-toolkit troubleshooting (systemctl daemon-reload), gpu-operator #485",
 )
 def containers_keep_gpus(case: Case) -> Iterator[Finding]:
     """Running containers keep their GPUs.
@@ -140,7 +140,7 @@ def containers_keep_gpus(case: Case) -> Iterator[Finding]:
     Layer.RISK,
     reads=(kinds.NODE, kinds.CLUSTER_POLICY),
     remedy="kubectl get nodes -o wide",
-    source="gpu-operator getRuntime (one runtime for the cluster); facts GPU050",
+    source="gpu-operator getRuntime (one runtime for the cluster)",
 )
 def one_container_runtime(case: Case) -> Iterator[Finding]:
     """All GPU nodes use the same container runtime.

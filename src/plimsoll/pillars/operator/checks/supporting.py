@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import name, namespace, text
 from plimsoll.kube.operands import MONITORING, OPERANDS, SUPPORTING, operand_states
@@ -51,7 +52,7 @@ def supporting_operands_run(case: Case) -> Iterator[Finding]:
                 node,
                 state.pod,
                 f"{operand.name} on {node} does not run ({found.reason or found.state}, {found.restarts} restarts)"
-                + (f": {state.says[:160]}" if state.says else f": {lost}" if lost else ""),
+                + (f": {brief(state.says, 160)}" if state.says else f": {lost}" if lost else ""),
                 found.path,
                 seen={"state": found.state, "container": found.container, "without it": lost or "unknown"},
                 severity=None if operand.name in SUPPORTING else Severity.ERROR,

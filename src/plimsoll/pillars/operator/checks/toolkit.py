@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, name, namespace, text
@@ -16,7 +17,7 @@ from plimsoll.pillars.operator.checks.driver import driver_broken
 from plimsoll.pillars.operator.checks.hints import robbed
 from plimsoll.pillars.operator.checks.plugins import of_node
 
-_SOURCE = "nvidia-container-toolkit; gpu-operator troubleshooting; facts "
+_SOURCE = "nvidia-container-toolkit; gpu-operator troubleshooting"
 _NO_RUNTIME = "no runtime for"
 
 
@@ -61,7 +62,7 @@ def _without_runtime(snapshot: Snapshot) -> dict[str, tuple[Obj, str]]:
     Layer.TOOLKIT,
     reads=(kinds.POD, kinds.EVENT),
     remedy="kubectl -n gpu-operator logs ds/nvidia-container-toolkit-daemonset",
-    source=_SOURCE + "GPU045",
+    source=_SOURCE,
 )
 def runtime_configured(case: Case) -> Iterator[Finding]:
     """The container runtime of every GPU node knows the nvidia runtime.
@@ -81,7 +82,7 @@ def runtime_configured(case: Case) -> Iterator[Finding]:
                     node,
                     state.pod,
                     f"The container toolkit on {node} crashes ({found.reason}, {found.restarts} restarts)"
-                    + (f": {state.says[:160]}" if state.says else ""),
+                    + (f": {brief(state.says, 160)}" if state.says else ""),
                     f"{found.path}.reason",
                     f"{found.path}.message",
                     remedy=f"kubectl -n {namespace(state.pod)} logs {name(state.pod)} --previous\n"
@@ -105,7 +106,7 @@ def runtime_configured(case: Case) -> Iterator[Finding]:
 
 @check("GPU046", Severity.ERROR, Layer.TOOLKIT, reads=(kinds.NODE, kinds.POD),
        remedy="kubectl -n gpu-operator logs ds/nvidia-container-toolkit-daemonset -c driver-validation",
-       source="gpu-operator validator (driver component); facts GPU046")  # fmt: skip
+       source="gpu-operator validator (driver component)")  # fmt: skip
 def toolkit_sees_driver(case: Case) -> Iterator[Finding]:
     """The container toolkit finds the driver on every GPU node.
 

@@ -31,7 +31,7 @@ def _some(names: list[str]) -> str:
 
 @check("GPU034", Severity.WARNING, Layer.RISK, reads=(kinds.NODE, kinds.CLUSTER_POLICY),
        remedy="kubectl get nodes -L nvidia.com/gpu.deploy.driver",
-       source="k8s-driver-manager (pre-installed), gpu-operator #525; facts GPU034")  # fmt: skip
+       source="k8s-driver-manager (pre-installed), gpu-operator #525")  # fmt: skip
 def drivers_from_one_source(case: Case) -> Iterator[Finding]:
     """The drivers of all GPU nodes come from one source.
 
@@ -66,7 +66,7 @@ def drivers_from_one_source(case: Case) -> Iterator[Finding]:
 
 @check("GPU035", Severity.WARNING, Layer.DRIVER, reads=(kinds.NODE, kinds.POD, kinds.DAEMON_SET),
        remedy="kubectl get nodes -L nvidia.com/gpu-driver-upgrade-state",
-       source="gpu-operator driver upgrade controller (updateStrategy OnDelete); facts GPU035")  # fmt: skip
+       source="gpu-operator driver upgrade controller (updateStrategy OnDelete)")  # fmt: skip
 def drivers_up_to_date(case: Case) -> Iterator[Finding]:
     """Every node runs the driver its DaemonSet asks for.
 
@@ -110,7 +110,7 @@ def drivers_up_to_date(case: Case) -> Iterator[Finding]:
 
 @check("GPU036", Severity.ERROR, Layer.DRIVER, reads=(kinds.NODE,),
        remedy="kubectl label node <node> nvidia.com/gpu-driver-upgrade-state=upgrade-required --overwrite",
-       source="gpu-operator driver upgrade troubleshooting; facts GPU036")  # fmt: skip
+       source="gpu-operator driver upgrade troubleshooting")  # fmt: skip
 def no_driver_upgrade_failed(case: Case) -> Iterator[Finding]:
     """No driver upgrade has failed.
 
@@ -141,7 +141,7 @@ def no_driver_upgrade_failed(case: Case) -> Iterator[Finding]:
     Layer.DRIVER,
     reads=(kinds.NODE, kinds.POD, kinds.PDB),
     remedy="kubectl get pdb -A",
-    source="gpu-operator driver upgrade (drain, podDeletion); facts GPU037",
+    source="gpu-operator driver upgrade (drain, podDeletion)",
 )
 def driver_upgrades_proceed(case: Case) -> Iterator[Finding]:
     """No driver upgrade waits for a pod that will not leave.
@@ -216,7 +216,7 @@ def _holders(case: Case, node: str, state: str) -> list[tuple[Obj, str]]:
 
 @check("GPU038", Severity.WARNING, Layer.RISK, reads=(kinds.NODE,),
        remedy="kubectl get nodes -L nvidia.com/cuda.driver-version.full",
-       source="gpu-feature-discovery cuda.driver-version labels; facts GPU038")  # fmt: skip
+       source="gpu-feature-discovery cuda.driver-version labels")  # fmt: skip
 def one_driver_version(case: Case) -> Iterator[Finding]:
     """Nodes that are managed alike run the same driver version.
 

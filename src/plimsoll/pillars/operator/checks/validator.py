@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import capacity, gpu_nodes, selected
 from plimsoll.kube.objects import Obj, get, items, labels, name, namespace, text
@@ -57,7 +58,7 @@ def _layer(case: Case, node: str, stage: str) -> Layer:
 
 @check("GPU105", Severity.ERROR, Layer.VALIDATOR, reads=(kinds.POD,),
        remedy="kubectl -n gpu-operator get pods -l app=nvidia-operator-validator -o wide",
-       source="gpu-operator validator; facts B4, GPU105")  # fmt: skip
+       source="gpu-operator validator")  # fmt: skip
 def node_validated(case: Case) -> Iterator[Finding]:
     """NVIDIA's validator has passed every stage on every GPU node.
 
@@ -105,7 +106,7 @@ def _cuda_trouble(pod: Obj) -> tuple[str, str] | None:
 
 @check("GPU106", Severity.ERROR, Layer.VALIDATOR, reads=(kinds.POD,),
        remedy="kubectl -n gpu-operator logs -l app=nvidia-cuda-validator --all-containers",
-       source="gpu-operator troubleshooting (fabric manager), #2781; facts GPU106")  # fmt: skip
+       source="gpu-operator troubleshooting (fabric manager), #2781")  # fmt: skip
 def cuda_runs(case: Case) -> Iterator[Finding]:
     """A CUDA program runs on every GPU node.
 
@@ -143,13 +144,13 @@ def _cuda_finding(case: Case, node: str, pod: Obj, path: str, said: str) -> Find
         look += f"\nMIG: on {node}: nvidia-smi -L must list MIG devices; else set nvidia.com/mig.config"
     if labels(machine).get("nvidia.com/vgpu.present") == "true":
         look += f"\nvGPU: on {node}: nvidia-smi -q | grep -i license"
-    title = f"CUDA does not run on {node}" + (f": {said[:160]}" if said else "")
+    title = f"CUDA does not run on {node}" + (f": {brief(said, 160)}" if said else "")
     return of_node(case, node, pod, title, path, remedy=look)
 
 
 @check("GPU107", Severity.WARNING, Layer.SCHEDULING, reads=(kinds.POD,),
        remedy="kubectl -n gpu-operator get pods -l app=nvidia-device-plugin-validator -o wide",
-       source="gpu-operator validator (plugin workload); facts GPU107")  # fmt: skip
+       source="gpu-operator validator (plugin workload)")  # fmt: skip
 def plugin_validation_placed(case: Case) -> Iterator[Finding]:
     """The validator's test pod finds a GPU to run on.
 

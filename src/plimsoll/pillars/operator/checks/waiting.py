@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import allocatable, capacity, gpu_nodes, is_ready, selected, untolerated
 from plimsoll.kube.objects import Obj, condition, get, items, labels, mapping, name, namespace, owner, text
@@ -183,7 +184,9 @@ def _judge_room(pods: tuple[Obj, ...], wants: dict[str, int], homes: list[_Room]
         gang and len(pods) > sum(len(room.names) for room in fits)
     ):  # a gang starts only when all of it fits
         said = text(condition(pods[0], "PodScheduled"), "message")
-        return _wait("free", pods, wants, f"waits although {_names(fits)} could give it {what}: {said[:160]}", homes)
+        return _wait(
+            "free", pods, wants, f"waits although {_names(fits)} could give it {what}: {brief(said, 160)}", homes
+        )
     lost = [room for room in homes if not room.usable and not room.excused]
     if lost and any(not any(room.total.values()) or _fits(room.total, wants) for room in lost):
         return _wait("lost", pods, wants, f"waits for {what}: {_names(lost)} cannot be used", homes)

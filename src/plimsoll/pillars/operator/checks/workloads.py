@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import (
     Obj,
@@ -53,7 +54,7 @@ def _refusal(case: Case, pod: Obj) -> str:
 
 @check("GPU066", Severity.ERROR, Layer.SCHEDULING, reads=(kinds.POD,),
        remedy="kubectl get pods -A --field-selector status.phase=Failed",
-       source="k8s-device-plugin README (failRequestsGreaterThanOne), #2038; facts GPU066")  # fmt: skip
+       source="k8s-device-plugin README (failRequestsGreaterThanOne), #2038")  # fmt: skip
 def gpu_pods_admitted(case: Case) -> Iterator[Finding]:
     """The kubelet admits every GPU pod the scheduler sends it.
 
@@ -68,7 +69,7 @@ def gpu_pods_admitted(case: Case) -> Iterator[Finding]:
         count = f"{len(pods)} GPU pods like" if len(pods) > 1 else "GPU pod"
         yield case.finding(
             pod,
-            f"{node or 'A kubelet'} refused {count} {here}/{name(pod)}: {said[:160] or 'no message'}",
+            f"{node or 'A kubelet'} refused {count} {here}/{name(pod)}: {brief(said, 160) or 'no message'}",
             "status.reason",
             "status.message",
             seen={"asks for": gpu_requests(pod)},
@@ -86,7 +87,7 @@ def gpu_pods_admitted(case: Case) -> Iterator[Finding]:
 
 @check("GPU115", Severity.WARNING, Layer.SCHEDULING, reads=(kinds.POD,),
        remedy="kubectl get pods -A --field-selector status.phase=Failed | grep TopologyAffinityError",
-       source="Kubernetes Topology Manager; facts GPU115")  # fmt: skip
+       source="Kubernetes Topology Manager")  # fmt: skip
 def gpu_pods_fit_numa(case: Case) -> Iterator[Finding]:
     """No GPU pod is refused for the NUMA layout of its node.
 
@@ -111,7 +112,7 @@ def gpu_pods_fit_numa(case: Case) -> Iterator[Finding]:
 
 @check("GPU069", Severity.WARNING, Layer.SCHEDULING, reads=(kinds.DEPLOYMENT, kinds.STATEFUL_SET, kinds.JOB),
        remedy="set resources.limits for nvidia.com/*; requests may be left out",
-       source="Kubernetes: extended resources cannot be overcommitted; facts GPU069")  # fmt: skip
+       source="Kubernetes: extended resources cannot be overcommitted")  # fmt: skip
 def gpu_requests_are_limits(case: Case) -> Iterator[Finding]:
     """Every container that requests GPUs sets the same limit.
 

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import brief
 from plimsoll.gpus.mig import resource_name
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import capacity, gpu_nodes
@@ -100,7 +101,7 @@ def layout_suits_strategy(case: Case) -> Iterator[Finding]:
         yield case.finding(
             node,
             f"The MIG layout of {name(node)} does not suit strategy {strategy or 'single'}: "
-            + (said[:160] or f"GFD calls it {text(have, _PRODUCT)}"),
+            + (brief(said, 160) or f"GFD calls it {text(have, _PRODUCT)}"),
             *PATHS,
             f"metadata.labels[{_STRATEGY}]",
             f"metadata.labels[{_PRODUCT}]",

@@ -93,7 +93,7 @@ def layout_applied(case: Case) -> Iterator[Finding]:
 
 @check(
     "GPU076", Severity.WARNING, Layer.PARTITION, reads=(kinds.NODE,), whole=(kinds.POD,),
-    remedy="List the GPU pods of the node; the change waits for them.", source=_SOURCE + "facts GPU076",
+    remedy="List the GPU pods of the node; the change waits for them.", source=_SOURCE + "evicts no pods of users",
 )  # fmt: skip
 def layout_change_moves(case: Case) -> Iterator[Finding]:
     """No node is in the middle of a change of its MIG layout.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, get, labels, name, text
@@ -193,9 +194,8 @@ def mps_has_its_daemon(case: Case) -> Iterator[Finding]:
         capable = labels(node).get("nvidia.com/mps.capable")
         ill = trouble(daemon) if daemon else None
         if ill:
-            why = (
-                f"pod {name(daemon or {})} is not ready ({ill.reason}{': ' + ill.message[:120] if ill.message else ''})"
-            )
+            says = f": {brief(ill.message, 120)}" if ill.message else ""
+            why = f"pod {name(daemon or {})} is not ready ({ill.reason}{says})"
         elif capable != "true":
             why = f"GFD says nvidia.com/mps.capable={capable or '(absent)'}, so its DaemonSet passes the node by"
         else:

@@ -1,0 +1,18 @@
+"""Words for titles: numbers with their nouns, and messages that are too long."""
+
+from __future__ import annotations
+
+
+def many(number: int, noun: str) -> str:
+    """A number with its noun, singular or plural: `1 node`, `3 nodes`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def brief(said: str, most: int) -> str:
+    """A message on one line in at most `most` characters, cut after a word where it is longer."""
+    line = " ".join(said.split())
+    if len(line) <= most:
+        return line
+    head = line[: most - 1]
+    word = head.rfind(" ")
+    return (head[:word] if word > most // 2 else head).rstrip(" ,;:({[") + "…"
