@@ -14,6 +14,7 @@ from plimsoll.errors import InputError
 BYTES_MAX = 1 << 30  # of one text, or of all files of a folder or archive that are kept in memory
 STREAM_MAX = 8 << 30  # of an archive that is read through once: most of a must-gather are logs, which are skipped
 RATIO_MAX = 200  # expanded over packed; text packs 10 to 50 times, bombs thousands
+_RATIO_MAX_ZSTD = 1000  # it sees that one pod is like the last but for some bytes, and packs a List 100 to 400 times
 _SMALL = 16 << 20  # a file that expands to no more than this is let be, whatever its ratio
 _CHUNK = 1 << 20
 # Four bytes of zstd can say 128 KiB, and one call gives all that its input says: so a call gets little.
@@ -36,6 +37,7 @@ class Stream:
         self.packed = packing(magic)
         self._where = where
         self._size = size
+        self._ratio = _RATIO_MAX_ZSTD if self.packed == "zstd" else RATIO_MAX
         self._chunks = {"gzip": _gunzip, "zstd": _unzstd}.get(self.packed, _plain)(file, where)
         self._rest = b""
         self._count = 0
@@ -85,8 +87,8 @@ class Stream:
         self._count += len(chunk)
         if self._count > self.limit:
             raise InputError(f"expands to more than {self.limit >> 20} MiB", where=self._where, hint=SMALLER)
-        if self._count > max(_SMALL, RATIO_MAX * self._size):
-            raise InputError(f"expands more than {RATIO_MAX} times, as no text does", where=self._where)
+        if self._count > max(_SMALL, self._ratio * self._size):
+            raise InputError(f"expands more than {self._ratio} times, as no text does", where=self._where)
         return chunk
 
 

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -133,7 +134,7 @@ def test_bombs(tmp_path: Path, pack: str) -> None:
             path.write_bytes(content)
     assert path.stat().st_size < 1 << 20
     with little_memory(100 << 20):
-        assert "expands more than 200 times" in refused(path).what or pack == "zip-lie"
+        assert re.search("expands more than (200|1000) times", refused(path).what) or pack == "zip-lie"
 
 
 @pytest.mark.parametrize("make", [gzip.compress, zstandard.compress], ids=["gz", "zst"])
