@@ -1,4 +1,4 @@
-"""Words for titles: numbers with their nouns, and messages that are too long."""
+"""Words for titles and remedies: numbers with their nouns, messages that are too long, a drain."""
 
 from __future__ import annotations
 
@@ -16,3 +16,11 @@ def brief(said: str, most: int) -> str:
     head = line[: most - 1]
     word = head.rfind(" ")
     return (head[:word] if word > most // 2 else head).rstrip(" ,;:({[") + "…"
+
+
+def drain(node: str, what: str = "its pods") -> str:
+    """The command that empties a node, saying what that costs. Its caller says when to uncordon the node.
+
+    what: the pods that end, in words.
+    """
+    return f"kubectl drain {node} --ignore-daemonsets --delete-emptydir-data   # evicts {what}; emptyDir data is lost"

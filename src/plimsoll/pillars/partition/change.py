@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from plimsoll.check.model import Case
+from plimsoll.check.words import many
 from plimsoll.kube.nodes import allocatable, gpu_nodes, is_ready
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, namespace, text
 from plimsoll.kube.operands import enabled
@@ -118,7 +119,7 @@ def _plugin_killed(snapshot: Snapshot) -> dict[str, datetime]:
 
 def _since(node: Obj, age: int | None) -> str:
     if age is not None:
-        return f"since {age} minutes" + ("" if age < REBOOT else f", and a reboot takes less than {REBOOT}")
+        return f"for {many(age, 'minute')}" + ("" if age < REBOOT else f", and a reboot takes less than {REBOOT}")
     return "though the node is Ready" if is_ready(node) else ""
 
 
@@ -164,8 +165,3 @@ def some(names: list[str], most: int = 5) -> str:
     """Names for a sentence: the first few and how many more."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
-
-
-def many(number: int, noun: str) -> str:
-    """A number with its noun, singular or plural."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from plimsoll.check.model import Case
 from plimsoll.gpus.catalogue import find
-from plimsoll.gpus.mig import config_names, layout_of_config, profile_of_resource
+from plimsoll.gpus.mig import canonical, config_names, layout_of_config, profile_of_resource
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, labels
 from plimsoll.pillars.partition.change import change_of
-from plimsoll.pillars.partition.layouts import misfit
+from plimsoll.pillars.partition.layouts import misfit, wish
 from plimsoll.spec.model import Platform
 from plimsoll.spec.pools import Pool
 from plimsoll.units import count
@@ -21,17 +21,22 @@ _SINGLE = re.compile(r"-MIG-([0-9]+g\..*)\Z")
 
 
 class Drift(NamedTuple):
-    """A node whose MIG layout is not the declared one."""
+    """A node whose MIG layout, or the one its label asks for, is not the declared one."""
 
     node: Obj
     pool: str
     wants: str
     has: str
+    asks: str  # the label's layout where that is what differs; "" where it is what the node has
     config: str  # the config to set
 
 
 def drifts(case: Case) -> list[Drift]:
-    """Every such node that GFD has described and that is not in the middle of a change."""
+    """Every such node that GFD has described.
+
+    In the middle of a change, or after one that failed, GFD's labels are those of before: then what the
+    node's own label asks for is compared.
+    """
     platform = case.platform
     if not isinstance(platform, Platform):
         return []
@@ -39,11 +44,28 @@ def drifts(case: Case) -> list[Drift]:
     for node in gpu_nodes(case.snapshot):
         pool = _pool(platform, node)
         wants = _declared(pool) if pool else None
-        has = _found(node)
-        if pool is None or wants is None or has is None or wants == has or change_of(case, node) or misfit(case, node):
+        has, asks = _found(node), _asked(case, node)
+        if pool is None or wants is None or has is None or misfit(case, node):
             continue
-        found.append(Drift(node, pool.name, _words(wants), _words(has), _config(pool, wants)))
+        settled = change_of(case, node) is None
+        if settled and has != wants:
+            found.append(Drift(node, pool.name, _words(wants), _words(has), "", _config(pool, wants)))
+        elif asks is not None and asks != wants:
+            found.append(Drift(node, pool.name, _words(wants), _words(has), _words(asks), _config(pool, wants)))
     return found
+
+
+def declared_config(case: Case, node: Obj) -> str:
+    """The MIG config that platform.yaml declares for a node; "" where it leaves that open or names no such pool."""
+    pool = _pool(case.platform, node) if isinstance(case.platform, Platform) else None
+    wants = _declared(pool) if pool else None
+    return _config(pool, wants) if pool and wants is not None else ""
+
+
+def _asked(case: Case, node: Obj) -> dict[str, int] | None:
+    """Instances the node's label asks for; None where it has none, or one whose layout is not known."""
+    wanted = wish(case, node)
+    return None if wanted is None else {canonical(profile): n for profile, n in wanted.instances.items() if n}
 
 
 def _pool(platform: Platform, node: Obj) -> Pool | None:

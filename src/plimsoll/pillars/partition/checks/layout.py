@@ -107,9 +107,9 @@ def layout_suits_strategy(case: Case) -> Iterator[Finding]:
             f"metadata.labels[{_PRODUCT}]",
             seen={"device plugin said": said} if said else None,
             affects=_affects(node),
-            remedy=f"# one profile on every GPU, the layout first, the strategy after it:\n{_list(case, node)}\n"
-            f"kubectl label node {name(node)} {WANTED}=all-PROFILE --overwrite\n"
-            "# or keep the mix (all nodes; resources are renamed nvidia.com/mig-PROFILE):\n"
+            remedy=f"# set {WANTED} to one profile on every GPU, the layout first, the strategy after it:\n"
+            f"{_list(case, node)}\n"
+            "# or keep the mix (all nodes; resources are renamed after their profile):\n"
             "kubectl patch clusterpolicy "
             f"{name(cluster_policy(case.snapshot) or {}) or 'cluster-policy'} --type merge "
             '-p \'{"spec":{"mig":{"strategy":"mixed"}}}\'',

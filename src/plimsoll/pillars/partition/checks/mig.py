@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import drain, many
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes, is_ready
 from plimsoll.kube.objects import Obj, name
-from plimsoll.pillars.partition.change import PATHS, REBOOT, SLOW, STATE, WANTED, Change, change_of, holders, many, some
+from plimsoll.pillars.partition.change import PATHS, REBOOT, SLOW, STATE, WANTED, Change, change_of, holders, some
+from plimsoll.pillars.partition.declared import declared_config
 from plimsoll.pillars.partition.layouts import misfit
 from plimsoll.pillars.partition.nodes import MIG_MANAGER, daemonset, home, operand
 
@@ -43,16 +45,19 @@ def _logs(case: Case, node: Obj) -> str:
 
 def _who(case: Case, node: Obj) -> str:
     found = holders(case, node)
-    held = f"  # {some(found)} hold GPUs" if found else ""
+    held = f"   # {some(found)} {'holds' if len(found) == 1 else 'hold'} GPUs" if found else ""
     return f"kubectl get pods -A --field-selector spec.nodeName={name(node)}{held}"
 
 
-def _again(node: Obj, wanted: str) -> str:
-    title = name(node)
-    return (
-        f"kubectl label node {title} {WANTED}=all-disabled --overwrite   # wait for {STATE}=success\n"
-        f"kubectl label node {title} {WANTED}={wanted or 'LAYOUT'} --overwrite"
-    )
+def _again(case: Case, node: Obj, wanted: str) -> str:
+    """Commands that start the change anew, with the declared layout where platform.yaml has one."""
+    title, declared = name(node), declared_config(case, node)
+    off = f"kubectl label node {title} {WANTED}=all-disabled --overwrite   # wait for {STATE}=success"
+    if not wanted and not declared:
+        return f"{off}\nthen set {WANTED} to the layout you want"
+    config = declared or wanted
+    why = f"   # what platform.yaml declares, not {wanted}" if declared and wanted and declared != wanted else ""
+    return f"{off}\nkubectl label node {title} {WANTED}={config} --overwrite{why}"
 
 
 @check(
@@ -86,8 +91,8 @@ def layout_applied(case: Case) -> Iterator[Finding]:
             affects=_affects(node),
             layer=_depth(change),
             remedy=f"{_logs(case, node)}\n{_who(case, node)}{client}\n"
-            f"kubectl drain {name(node)} --ignore-daemonsets   # ends its pods: only if they may end\n"
-            + _again(node, change.wanted),
+            f"only if its pods may end:\n{drain(name(node), some(holders(case, node)) or 'its pods')}\n"
+            f"{_again(case, node, change.wanted)}\nkubectl uncordon {name(node)}   # once {STATE}=success",
         )
 
 
@@ -105,7 +110,7 @@ def layout_change_moves(case: Case) -> Iterator[Finding]:
     for node, change in _in(case, "pending"):
         slow = change.age is not None and change.age >= SLOW
         idle = not change.offers and change.age is None
-        since = f" since {change.age} minutes" if change.age is not None else ""
+        since = f" for {many(change.age, 'minute')}" if change.age is not None else ""
         yield case.finding(
             node,
             f"MIG layout {change.wanted or '(unnamed)'} has been pending on {name(node)}{since}: {change.why}",
@@ -141,7 +146,7 @@ def layout_change_is_not_wedged(case: Case) -> Iterator[Finding]:
             *(f"metadata.labels[{key}]" for key in change.paused),
             seen={"devices that pods can be given": change.offers},
             affects=_affects(node),
-            remedy="\n".join([_logs(case, node), _who(case, node), *free, _again(node, change.wanted)]),
+            remedy="\n".join([_logs(case, node), _who(case, node), *free, _again(case, node, change.wanted)]),
         )
 
 
@@ -168,7 +173,8 @@ def reboot_for_layout_ends(case: Case) -> Iterator[Finding]:
             severity=Severity.WARNING if under_way else Severity.ERROR,
             layer=_depth(change),
             remedy=f"kubectl cordon {name(node)}\n{_logs(case, node)}\n"
-            "# then power-cycle the machine; a cold start resets what a warm reboot does not",
+            "# then power-cycle the machine; a cold start resets what a warm reboot does not\n"
+            f"when it is back: kubectl uncordon {name(node)}",
         )
 
 

@@ -51,7 +51,8 @@ def sharing_reaches_nodes(case: Case) -> Iterator[Finding]:
             "there is no default and no node carries the label",
             found.path,
             seen={"default": found.default, "label": LABEL},
-            remedy=f"kubectl label node NODE {LABEL}={sharing[0]}\n# or name a default in {found.owner.get('kind')} "
+            remedy=f"kubectl get nodes -L {LABEL}\n# label those that are meant {LABEL}={sharing[0]}\n"
+            f"# or name a default in {found.owner.get('kind')} "
             f"{name(found.owner)}: devicePlugin.config.default",
         )
     for key, behind in gaps(case, edited=False).items():

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
-from plimsoll.check.words import brief
+from plimsoll.check.words import brief, many
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, get, labels, name, text
 from plimsoll.kube.pods import ready, trouble
-from plimsoll.pillars.partition.change import many, some
+from plimsoll.pillars.partition.change import some
 from plimsoll.pillars.partition.nodes import (
     MPS_DAEMON,
     PLUGIN,
@@ -129,7 +129,7 @@ def config_map_exists(case: Case) -> Iterator[Finding]:
         seen={"nodes whose device plugin is not ready": len(affects)},
         affects=affects, severity=severity, layer=layer,
         remedy=f"kubectl get configmap -A --field-selector metadata.name={found.config_map}\n"
-        f"kubectl -n {found.namespace} create configmap {found.config_map} --from-file=KEY=config.yaml\n"
+        f"kubectl -n {found.namespace} create configmap {found.config_map} --from-file=config.yaml\n"
         f"# or share nothing: empty {found.path} of {found.owner.get('kind')} {name(found.owner)}",
     )  # fmt: skip
 

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import drain, many
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import capacity, gpu_nodes
 from plimsoll.kube.objects import Obj, items, labels, mapping, name, namespace, text
 from plimsoll.kube.pods import gpu_pods_by_node, gpu_requests, gpus_held, pods_by_node, ready
-from plimsoll.pillars.partition.change import many, some
+from plimsoll.pillars.partition.change import some
 from plimsoll.pillars.partition.nodes import PLUGIN, home, serves
 from plimsoll.pillars.partition.sharestate import shared_resources
 from plimsoll.pillars.partition.workloads import WORKLOADS, gpu_templates, last_words, memory_share, responsible
@@ -183,5 +184,6 @@ def shares_cover_what_is_held(case: Case) -> Iterator[Finding]:
                     seen={"held": held[resource], "pods": some([f"{namespace(pod)}/{name(pod)}" for pod in pods])},
                     affects=[f"node/{name(node)}"],
                     remedy=f"kubectl get pods -A --field-selector spec.nodeName={name(node)}\n"
-                    f"kubectl drain {name(node)} --ignore-daemonsets   # ends its pods; then lower the replicas",
+                    f"{drain(name(node))}\n"
+                    f"lower the replicas now, while it is empty, then: kubectl uncordon {name(node)}",
                 )
