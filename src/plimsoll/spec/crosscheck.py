@@ -6,7 +6,7 @@ from itertools import islice
 
 from plimsoll.spec import rules_pools, rules_quota, rules_sections, rules_services, rules_teams
 from plimsoll.spec.model import Platform
-from plimsoll.spec.problems import PROBLEMS_MAX, Problem
+from plimsoll.spec.problems import PROBLEMS_MAX, Path, Problem
 from plimsoll.spec.view import View
 
 RULES = (
@@ -18,10 +18,10 @@ RULES = (
 )
 
 
-def crosscheck(platform: Platform, unread: frozenset[str] = frozenset()) -> list[Problem]:
+def crosscheck(platform: Platform, unread: frozenset[Path] = frozenset()) -> list[Problem]:
     """Every contradiction within a declaration, at most PROBLEMS_MAX.
 
-    unread: what was left out of `platform` because it cannot be read (see View). Paths are those of `platform`.
+    unread: paths in `platform` that do not hold what the file means (see View).
     """
     view = View(platform, unread)
     found = (problem for rule in RULES for problem in rule(view))

@@ -65,7 +65,7 @@ class _Open:
 
 
 def read(content: bytes | str, where: str) -> Node:
-    """The document's root. Raises SpecError: one problem where it is no YAML, else every duplicate key."""
+    """The document's root. Raises SpecError: one problem where it is not YAML, else every duplicate key."""
     text = _text(content, where)
     reader = _Reader()
     try:
@@ -74,10 +74,10 @@ def read(content: bytes | str, where: str) -> Node:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         said = " ".join(filter(None, (error.context, error.problem))) or "cannot be read"
-        raise SpecError([Problem(allowed=f"is no valid YAML: {said}", line=line, column=column)], where) from None
+        raise SpecError([Problem(allowed=f"is not valid YAML: {said}", line=line, column=column)], where) from None
     except yaml.YAMLError as error:
         said = shown(str(error).partition("\n")[0], 200)
-        raise SpecError([Problem(allowed=f"is no valid YAML: {said}", line=1, column=1)], where) from None
+        raise SpecError([Problem(allowed=f"is not valid YAML: {said}", line=1, column=1)], where) from None
     except _RefusedError as refused:
         raise SpecError([refused.problem], where) from None
     if reader.problems:

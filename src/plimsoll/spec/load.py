@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -13,9 +13,10 @@ from plimsoll.spec.crosscheck import crosscheck
 from plimsoll.spec.document import Node
 from plimsoll.spec.model import Platform
 from plimsoll.spec.problems import Path, Problem, SpecError
+from plimsoll.spec.repair import readable
 from plimsoll.spec.validate import problems
 
-_LISTS = ("pools", "teams", "services", "waivers")
+GAPS_MAX = 50  # values that only converting refuses, each found by one more conversion
 
 
 def load(content: bytes | str, where: str) -> Platform:
@@ -38,45 +39,34 @@ def from_mapping(mapping: Mapping[str, Any], where: str = "platform") -> Platfor
 
 def _platform(data: Any, where: str, root: Node | None) -> Platform:
     found = problems(data)
-    rest, unread, kept = _readable(data, [problem.path for problem in found])
-    try:
-        platform = msgspec.convert(rest, Platform, dec_hook=values.decode)
-    except msgspec.ValidationError as error:
-        if not found:
-            found = [_back(_gap(str(error)), kept)]
-    else:
-        found += [_back(problem, kept) for problem in crosscheck(platform, unread)]
-    if found:
+    platform, unread = _converted(data, found)
+    if platform is not None:
+        found += [problem for problem in crosscheck(platform, unread) if not _said(problem.path, unread)]
+    if platform is None or found:
         raise SpecError([_placed(problem, root) for problem in found], where)
     return platform
 
 
-def _readable(data: Any, wrong: Sequence[Path]) -> tuple[Any, frozenset[str], dict[str, list[int]]]:
-    """The data without the list entries and sections that have a problem of their own; cross-checks judge the rest.
+def _converted(data: Any, found: list[Problem]) -> tuple[Platform | None, frozenset[Path]]:
+    """The data without what is wrong in it as a Platform, or None; and what in that is not what the file means.
 
-    Then what was left out: a section by its name (`spot`), an entry by its list and its name
-    (`pools/h100`), or `pools/*` where it has none that can be read. Last the indices of the
-    entries that stayed, by list.
+    Adds to `found` what the schema lets pass and a Platform does not take.
     """
-    if not wrong or not isinstance(data, dict):
-        return data, frozenset(), {}
-    unread: set[str] = set()
-    gone: dict[str, set[int]] = {}
-    for path in wrong:
-        section = str(path[0]) if path else ""
-        if section in _LISTS and len(path) > 1 and isinstance(path[1], int):
-            gone.setdefault(section, set()).add(path[1])
-        else:
-            unread.add(section)
-    rest = {key: value for key, value in data.items() if key not in unread}
-    kept: dict[str, list[int]] = {}
-    for section in gone.keys() - unread:
-        entries = data[section]
-        names = [entry.get("name") if isinstance(entry, dict) else None for entry in entries]
-        unread |= {f"{section}/{names[at] if isinstance(names[at], str) else '*'}" for at in gone[section]}
-        kept[section] = [at for at in range(len(entries)) if at not in gone[section]]
-        rest[section] = [entries[at] for at in kept[section]]
-    return rest, frozenset(unread), kept
+    for _ in range(GAPS_MAX if isinstance(data, dict) else 0):
+        rest, unread = readable(data, [problem.path for problem in found])
+        try:
+            return msgspec.convert(rest, Platform, dec_hook=values.decode), unread
+        except msgspec.ValidationError as error:
+            gap = _gap(str(error))
+        if any(gap.path == each.path for each in found):
+            break  # more problems than are kept: what is left of the file is no declaration
+        found.append(gap)
+    return None, frozenset()
+
+
+def _said(path: Path, unread: frozenset[Path]) -> bool:
+    """Whether what stands at a path has a problem of its own already."""
+    return any(path[:size] in unread for size in range(1, len(path) + 1))
 
 
 def _gap(message: str) -> Problem:
@@ -88,14 +78,6 @@ def _gap(message: str) -> Problem:
     if wanted and "int" in wanted[1].split(" | ") and wanted[2] == "float":
         return Problem(path=path, allowed="must be a whole number, written without a decimal point")
     return Problem(path=path, allowed=f"cannot be read: {said}")
-
-
-def _back(problem: Problem, kept: dict[str, list[int]]) -> Problem:
-    """A problem of the reduced data with the path it has in the whole."""
-    match problem.path:
-        case (str(section), int(index), *rest) if section in kept:
-            return msgspec.structs.replace(problem, path=(section, kept[section][index], *rest))
-    return problem
 
 
 def _placed(problem: Problem, root: Node | None) -> Problem:

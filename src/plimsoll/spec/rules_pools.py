@@ -16,13 +16,15 @@ OLD_MPS_CLIENTS_MAX = 16  # of a GPU older than Volta's successor (compute capab
 
 
 def names(view: View) -> Iterator[Problem]:
-    yield from twice([pool.name for pool in view.platform.pools], "pools")
+    yield from twice(view.names("pools", [pool.name for pool in view.platform.pools]), "pools")
 
 
 def gpus(view: View) -> Iterator[Problem]:
     """The GPU is in the catalogue, and the one the instance type has."""
     for index, pool in enumerate(view.platform.pools):
         path: Path = ("pools", index)
+        if not view.knows(*path, "gpu"):
+            continue
         if sku(pool) is None:
             near = catalogue.close(pool.gpu)
             hint = f"did you mean {' or '.join(near[:3])}?" if near else ""
@@ -38,7 +40,7 @@ def gpus(view: View) -> Iterator[Problem]:
             yield Problem(
                 path=(*path, "gpu"), found=value(pool.gpu), allowed=f"but a {pool.instance_type} has {its_gpu.name}"
             )
-        elif count != pool.gpus_per_node:
+        elif count != pool.gpus_per_node and view.knows(*path, "gpusPerNode"):
             yield Problem(
                 path=(*path, "gpusPerNode"),
                 found=str(pool.gpus_per_node),
@@ -48,7 +50,7 @@ def gpus(view: View) -> Iterator[Problem]:
 
 def nodes(view: View) -> Iterator[Problem]:
     for index, pool in enumerate(view.platform.pools):
-        if pool.nodes.min > pool.nodes.max:
+        if pool.nodes.min > pool.nodes.max and view.knows("pools", index, "nodes"):
             yield Problem(
                 path=("pools", index, "nodes", "min"),
                 found=str(pool.nodes.min),
@@ -58,8 +60,9 @@ def nodes(view: View) -> Iterator[Problem]:
 
 def selectors(view: View) -> Iterator[Problem]:
     """No node can belong to two pools: where one selector holds all of another, its nodes are the other's too."""
-    for index, pool in enumerate(view.platform.pools):
-        for other in view.platform.pools[:index]:
+    pools = [each for each in enumerate(view.platform.pools) if _selects(view, *each)]
+    for position, (index, pool) in enumerate(pools):
+        for _, other in pools[:position]:
             mine, its = pool.selector.items(), other.selector.items()
             if pool.name != other.name and (mine <= its or its <= mine):
                 yield Problem(
@@ -69,10 +72,19 @@ def selectors(view: View) -> Iterator[Problem]:
                 )
 
 
+def _selects(view: View, index: int, pool: Pool) -> bool:
+    """Whether it is known which nodes a pool selects: by its selector, or by its name."""
+    return view.knows("pools", index, "nodeSelector") and (
+        bool(pool.node_selector) or view.knows("pools", index, "name")
+    )
+
+
 def topology(view: View) -> Iterator[Problem]:
     for index, pool in enumerate(view.platform.pools):
         levels = pool.topology.levels if pool.topology else ()
         path: Path = ("pools", index, "topology", "levels")
+        if not view.knows(*path):
+            continue
         if len(set(levels)) < len(levels):
             yield Problem(path=path, allowed="must name each level once")
         elif HOSTNAME in levels[:-1]:

@@ -19,7 +19,7 @@ def units(view: View) -> Iterator[Problem]:
         for field, promised in (("quota", team.quota), ("borrow", team.borrow), ("lend", team.lend)):
             for name, amount in promised.items():
                 pool = view.pool(name)
-                if pool:
+                if pool and view.cut(pool):
                     yield from wrong_units(pool, amount, ("teams", index, field, name))
 
 
@@ -50,19 +50,29 @@ def wrong_units(pool: Pool, amount: Amount, path: Path) -> Iterator[Problem]:
             )
 
 
+def clear(view: View, team: Team, field: str, pool: Pool) -> bool:
+    """Whether a team's quota, borrow or lend on a pool says how much of what."""
+    amount: Amount = getattr(team, field).get(pool.name, 0)
+    return view.promises(team, field, pool.name) and not any(wrong_units(pool, amount, ()))
+
+
 def capacity(view: View) -> Iterator[Problem]:
-    """All promises on a pool together fit in it when it has its most nodes; said at the one that tips over."""
-    aside, quotas = derive.set_aside(view.platform), derive.quota(view.platform)
-    for pool in view.pools.values():
+    """All promises on a pool together fit in it when it has its most nodes.
+
+    Said at the one that tips over, and at each that alone is more than there is.
+    """
+    aside, quotas = derive.set_aside(view.sure), derive.quota(view.platform)
+    for pool in filter(view.sized, view.pools.values()):
         for offer in derive.offers(pool):
             takers = {f"service {name}": count for name, count in aside.get((pool.name, offer.unit), {}).items()}
-            total = sum(takers.values())
+            tipped = False
             for name, count in quotas.get((pool.name, offer.unit), {}).items():
                 takers[name] = count
-                total += count
-                if count and total > offer.highest:
+                if count > offer.highest:
+                    yield _overdrawn(view, name, pool, offer, {name: count})
+                elif count and not tipped and sum(takers.values()) > offer.highest:
                     yield _overdrawn(view, name, pool, offer, takers)
-                    break
+                tipped |= sum(takers.values()) > offer.highest
         if derive.open_layout(pool):
             yield from _open_capacity(view, pool)
 
@@ -106,7 +116,7 @@ def loans(view: View) -> Iterator[Problem]:
     for index, team in enumerate(view.platform.teams):
         for name, unit, count in _by_unit(view, team.lend):
             have = quotas.get((name, unit), {}).get(team.name, 0)
-            if count > have:
+            if count > have and view.promises(team, "quota", name):
                 yield Problem(
                     path=_path(team, index, "lend", name, unit),
                     found=str(count),
@@ -115,12 +125,18 @@ def loans(view: View) -> Iterator[Problem]:
         for name, unit, count in _by_unit(view, team.borrow):
             lenders = lent[name, unit]
             most = sum(lenders.values()) - lenders.get(team.name, 0)
-            if count > most and not view.partly("teams"):
+            if count > most and _lending_known(view, name, team):
                 yield Problem(
                     path=_path(team, index, "borrow", name, unit),
                     found=str(count),
                     allowed=f"must be at most {most}, which is what all other teams lend of it",
                 )
+
+
+def _lending_known(view: View, pool: str, borrower: Team) -> bool:
+    """Whether all other teams tell what they lend of a pool."""
+    others = (team for team in view.teams.values() if team.name != borrower.name)
+    return all(view.promises(team, field, pool) for team in others for field in ("quota", "lend"))
 
 
 def _lent(view: View) -> dict[tuple[str, str], dict[str, int]]:

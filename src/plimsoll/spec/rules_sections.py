@@ -18,6 +18,8 @@ def spot(view: View) -> Iterator[Problem]:
         for at, name in enumerate(named):
             path: Path = ("spot", field, at)
             pool = view.pool(name)
+            if not view.knows(*path) or (pool and not view.pool_knows(pool, "capacity")):
+                continue
             yield from view.no_such("pools", name, path)
             if name in named[:at]:
                 yield Problem(path=path, found=value(name), allowed="must be there once")
@@ -25,7 +27,7 @@ def spot(view: View) -> Iterator[Problem]:
                 yield Problem(
                     path=path, found=value(name), allowed=f"must be a spot pool, and its capacity is {pool.capacity}"
                 )
-            elif field == "fallback" and name in spotted:
+            elif field == "fallback" and name in spotted and view.knows("spot", "pools"):
                 yield Problem(
                     path=path,
                     found=value(name),
@@ -37,11 +39,10 @@ def spot(view: View) -> Iterator[Problem]:
 
 def never(view: View) -> Iterator[Problem]:
     """What stays off spot is something there is, and has no quota on it."""
-    if {"queueing", "teams", "teams/*"} & view.unread:
-        return
     known = (SERVING, *view.teams, *view.platform.queueing.priorities)
-    for at, name in enumerate(view.platform.spot.never):
-        if name not in known and f"teams/{name}" not in view.unread:
+    every = view.named("teams") and view.knows("queueing", "priorities")
+    for at, name in enumerate(view.platform.spot.never if every else ()):
+        if name not in known and view.knows("spot", "never", at):
             yield Problem(
                 path=("spot", "never", at),
                 found=value(name),
@@ -49,7 +50,7 @@ def never(view: View) -> Iterator[Problem]:
                 hint=meant(name, known),
             )
     for index, team in enumerate(view.platform.teams):
-        if team.name not in view.platform.spot.never:
+        if team.name not in view.platform.spot.never or not view.knows("teams", index, "name"):
             continue
         for pool in team.quota:
             if pool in view.pools and view.pools[pool].capacity == "spot":
@@ -70,11 +71,12 @@ def freezes(view: View) -> Iterator[Problem]:
 
 def currencies(view: View) -> Iterator[Problem]:
     """All prices are in the currency costs are reported in: nothing here converts money."""
-    if "observability" in view.unread:
+    if not view.knows("observability", "costs", "currency"):
         return
     wanted = view.platform.observability.costs.currency
     for index, pool in enumerate(view.platform.pools):
-        if pool.price and pool.price.currency != wanted:
+        known = view.knows("pools", index, "price", "currency")
+        if pool.price and known and pool.price.currency != wanted:
             yield Problem(
                 path=("pools", index, "price", "currency"),
                 found=value(pool.price.currency),
@@ -86,11 +88,11 @@ def signatures(view: View) -> Iterator[Problem]:
     """A way of signing comes with what verifies it."""
     found = view.platform.security.images.signatures
     path: Path = ("security", "images", "signatures")
-    if found.mode == "keyless" and not found.issuer:
+    if found.mode == "keyless" and not found.issuer and view.knows(*path, "issuer"):
         yield Problem(
             path=(*path, "issuer"), allowed="is missing: keyless signatures are judged by who issued the identity"
         )
-    if found.mode == "key" and not found.key:
+    if found.mode == "key" and not found.key and view.knows(*path, "key"):
         yield Problem(path=(*path, "key"), allowed="is missing: it verifies the signatures")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from plimsoll.spec import derive
 from plimsoll.spec.pools import Pool
 from plimsoll.spec.problems import Path, Problem, value
+from plimsoll.spec.rules_quota import clear
 from plimsoll.spec.serving import Service
 from plimsoll.spec.view import View, counted, listed, meant, twice
 
@@ -18,19 +19,20 @@ def _services(view: View) -> Iterator[Placed]:
     """Services whose pool exists and can be read."""
     for index, service in enumerate(view.platform.services):
         pool = view.pool(service.pool)
-        if pool is not None:
+        if pool is not None and view.knows("services", index, "pool"):
             yield ("services", index), service, pool
 
 
 def names(view: View) -> Iterator[Problem]:
     """Name, team, pool and namespace."""
-    yield from twice([service.name for service in view.platform.services], "services")
+    yield from twice(view.names("services", [each.name for each in view.platform.services]), "services")
     for index, service in enumerate(view.platform.services):
         path: Path = ("services", index)
         yield from view.no_such("teams", service.team, (*path, "team"))
         yield from view.no_such("pools", service.pool, (*path, "pool"))
         team = view.team(service.team)
-        if team and service.namespace and service.namespace not in team.spaces:
+        known = team is not None and view.team_knows(team, "namespaces") and view.knows(*path, "team")
+        if team and known and service.namespace and service.namespace not in team.spaces:
             yield Problem(
                 path=(*path, "namespace"),
                 found=value(service.namespace),
@@ -43,6 +45,8 @@ def replicas(view: View) -> Iterator[Problem]:
     for index, service in enumerate(view.platform.services):
         path: Path = ("services", index)
         least, most = service.replicas.min, service.replicas.max
+        if not view.knows(*path, "replicas", "max"):
+            continue
         if least > most:
             yield Problem(
                 path=(*path, "replicas", "min"), found=str(least), allowed=f"must be at most max, which is {most}"
@@ -60,6 +64,8 @@ def scaling(view: View) -> Iterator[Problem]:
     """What it scales on is there."""
     for index, service in enumerate(view.platform.services):
         path: Path = ("services", index)
+        if not all(view.knows(*path, field) for field in ("scaleOn", "schedule", "slo")):
+            continue
         if service.scale_on == "schedule" and not service.schedule:
             yield Problem(path=(*path, "scaleOn"), found='"schedule"', allowed="but there is no schedule")
         if service.scale_on != "schedule" and service.schedule:
@@ -75,14 +81,14 @@ def scaling(view: View) -> Iterator[Problem]:
 
 def spot(view: View) -> Iterator[Problem]:
     """A service is not on capacity that may vanish, unless the declaration says it may be."""
-    if "spot" in view.unread or not derive.serving_stays_off_spot(view.platform):
+    if not view.knows("spot", "never") or not derive.serving_stays_off_spot(view.platform):
         return
     for path, _, pool in _services(view):
         if pool.capacity == "spot":
             yield Problem(
                 path=(*path, "pool"),
                 found=value(pool.name),
-                allowed="must not be a spot pool, for spot.never has serving",
+                allowed="must not be a spot pool: spot.never keeps serving off spot capacity",
                 hint="choose another pool, or write never: [] if callers can bear interruptions",
             )
 
@@ -92,7 +98,7 @@ def devices(view: View) -> Iterator[Problem]:
     for path, service, pool in _services(view):
         known = {offer.unit: offer for offer in derive.offers(pool)}
         unit = derive.unit_of(pool, service)
-        if not known:
+        if not known or not view.cut(pool) or not view.knows(*path, "unit"):
             continue
         if not unit:
             yield Problem(path=path, allowed=f"must have a unit: pool {pool.name} advertises {listed(known)}")
@@ -103,19 +109,21 @@ def devices(view: View) -> Iterator[Problem]:
                 allowed=f"but pool {pool.name} advertises {listed(known)}",
             )
         else:
-            yield from _fits(path, service, pool, known[unit])
+            yield from _fits(view, path, service, pool, known[unit])
 
 
-def _fits(path: Path, service: Service, pool: Pool, offer: derive.Offer) -> Iterator[Problem]:
+def _fits(view: View, path: Path, service: Service, pool: Pool, offer: derive.Offer) -> Iterator[Problem]:
     wanted, span = service.gpus_per_replica, service.engine.nodes
     path = (*path, "gpusPerReplica")
+    if not view.knows(*path) or not view.knows(*path[:-1], "engine", "nodes"):
+        return
     if span > pool.nodes.max:
         yield Problem(
             path=(*path[:-1], "engine", "nodes"),
             found=str(span),
             allowed=f"but pool {pool.name} has at most {counted(pool.nodes.max, 'node')}",
         )
-    elif wanted > offer.per_node * span:
+    elif wanted > offer.per_node * span and view.sized(pool):
         hint = "" if offer.unit != "gpu" else "a replica may span several: engine.nodes"
         yield Problem(
             path=path,
@@ -142,7 +150,8 @@ def parallelism(view: View) -> Iterator[Problem]:
     """The engine's ranks are the replica's devices: vLLM starts one worker per tensor and pipeline rank."""
     for index, service in enumerate(view.platform.services):
         sizes = [service.engine.args.get(f"{kind}-parallel-size") for kind in ("tensor", "pipeline")]
-        if all(size is None for size in sizes):
+        known = all(view.knows("services", index, *path) for path in (("engine", "args"), ("gpusPerReplica",)))
+        if all(size is None for size in sizes) or not known:
             continue
         ranks = 1
         for size in sizes:
@@ -163,11 +172,14 @@ def promises(view: View) -> Iterator[Problem]:
         known = {offer.unit for offer in derive.offers(pool)}
         if team is None or not service.queued or not unit or (known and unit not in known):
             continue
+        if not view.holds(int(path[1])) or not view.cut(pool) or not clear(view, team, "quota", pool):
+            continue
         quota = derive.amounts(pool, team.quota.get(pool.name, 0)).get(unit, 0)
         borrow = derive.amounts(pool, team.borrow.get(pool.name, 0)).get(unit, 0)
         least, most = (service.gpus_per_replica * count for count in (service.replicas.min, service.replicas.max))
         sure[team.name, pool.name, unit] += least
-        if not quota + borrow:
+        loans = clear(view, team, "borrow", pool)
+        if not quota + borrow and loans:
             yield Problem(
                 path=(*path, "pool"),
                 found=value(pool.name),
@@ -181,7 +193,7 @@ def promises(view: View) -> Iterator[Problem]:
                 allowed=f"but with it the services of team {team.name} on {pool.name} always hold "
                 f"{sure[team.name, pool.name, unit]}, and its quota is {quota}",
             )
-        elif most > quota + borrow:
+        elif most > quota + borrow and loans:
             yield Problem(
                 path=(*path, "replicas", "max"),
                 found=str(service.replicas.max),
@@ -192,11 +204,11 @@ def promises(view: View) -> Iterator[Problem]:
 
 def aside(view: View) -> Iterator[Problem]:
     """What services outside the queues hold at most is there."""
-    for key, holders in derive.set_aside(view.platform).items():
+    for key, holders in derive.set_aside(view.sure).items():
         pool = view.pool(key[0])
         offer = next((each for each in derive.offers(pool) if each.unit == key[1]), None) if pool else None
         total = sum(holders.values())
-        if offer and total > offer.highest:
+        if pool and offer and total > offer.highest and view.sized(pool):
             last = max(at for at, service in enumerate(view.platform.services) if service.name in holders)
             yield Problem(
                 path=("services", last, "replicas", "max"),

@@ -12,7 +12,7 @@ from plimsoll.spec.view import View, listed, twice
 
 
 def names(view: View) -> Iterator[Problem]:
-    yield from twice([team.name for team in view.platform.teams], "teams")
+    yield from twice(view.names("teams", [team.name for team in view.platform.teams]), "teams")
 
 
 def namespaces(view: View) -> Iterator[Problem]:
@@ -21,6 +21,8 @@ def namespaces(view: View) -> Iterator[Problem]:
     for index, team in enumerate(view.platform.teams):
         for at, space in enumerate(team.spaces):
             path: Path = ("teams", index, "namespaces", at) if team.namespaces else ("teams", index, "name")
+            if not view.knows(*path) or not view.knows("teams", index, "namespaces"):
+                continue
             if space in owner:
                 whose = "this team lists it twice" if owner[space] == team.name else f"team {owner[space]} has it"
                 yield Problem(path=path, found=f"namespace {value(space)}", allowed=f"but {whose}")
@@ -39,7 +41,7 @@ def isolation(view: View) -> Iterator[Problem]:
 
     Sharing between jobs of one team is its own business: isolation is about other teams.
     """
-    users = derive.users(view.platform)
+    users = derive.users(view.sure)
     positions = {team.name: index for index, team in enumerate(view.platform.teams)}
     for pool in view.pools.values():
         for index in (positions[name] for name in users[pool.name] if name in positions):

@@ -152,9 +152,15 @@ def _field_hint(name: str, rule: dict[str, Any]) -> str:
 
 
 def _did_you_mean(wrong: str, known: list[str]) -> str:
+    close = near(wrong, known)
+    return f"did you mean {close}?" if close else ""
+
+
+def near(wrong: str, known: list[str]) -> str:
+    """The known word that a wrong one is nearly, whatever its case and dashes; "" if none is."""
     plain = {each.lower().replace("-", "").replace("_", ""): each for each in known}
-    near = difflib.get_close_matches(wrong.lower().replace("-", "").replace("_", ""), plain, n=1, cutoff=0.7)
-    return f"did you mean {plain[near[0]]}?" if near else ""
+    close = difflib.get_close_matches(wrong.lower().replace("-", "").replace("_", ""), plain, n=1, cutoff=0.7)
+    return plain[close[0]] if close else ""
 
 
 def _at(steps: list[str | int]) -> dict[str, Any]:

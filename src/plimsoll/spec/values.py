@@ -170,6 +170,11 @@ class Quantity(str):
         return int(self) if self.isdecimal() and str(int(self)) == self else str(self)
 
 
+def as_name(text: str, otherwise: str) -> str:
+    """A text as a name the file takes: `Team_A.x` is `team-a-x`; `otherwise` where nothing is left of it."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-") or otherwise
+
+
 WRITTEN = (Duration, Interval, Money, Portion, Rate, Quantity)
 
 

@@ -337,7 +337,7 @@ services:
   - name: s
     team: a
     model: m
-    pool: fleeting       #! found "fleeting", must not be a spot pool, for spot.never has serving
+    pool: fleeting       #! found "fleeting", must not be a spot pool: spot.never keeps serving off
 """,
     "devices of a replica": POOLS
     + """
@@ -550,7 +550,10 @@ def test_what_is_fine(text: str) -> None:
 
 
 def test_nothing_is_concluded_from_what_cannot_be_read() -> None:
-    """The pool, the team and the section with problems of their own are not missed by the others."""
+    """The pool, the team and the section with problems of their own are not missed by the others.
+
+    What is said of them follows from fields that can be read: b has no quota on the pool, and that is no spot pool.
+    """
     text = """
 pools:
   - {name: broken, gpu: L4, gpusPerNode: many, nodes: {max: 1}}
@@ -567,7 +570,10 @@ spot: {pools: [broken], never: [a], checkpoint: {grace: 90}}
         load(text, "platform.yaml")
     assert [(problem.line, problem.path) for problem in caught.value.problems] == [
         (3, ("pools", 0, "gpusPerNode")),
+        (7, ("teams", 1, "quota", "p")),
         (7, ("teams", 1, "isolation")),
         (8, ("teams", 2, "quota", "p")),
+        (10, ("services", 0, "pool")),
+        (11, ("spot", "pools", 0)),
         (11, ("spot", "checkpoint", "grace")),
     ]

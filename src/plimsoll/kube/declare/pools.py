@@ -12,11 +12,12 @@ from plimsoll.gpus.catalogue import from_instance_type
 from plimsoll.kube import kinds
 from plimsoll.kube.declare.machines import INSTANCE_TYPE, Machine, machines, usable
 from plimsoll.kube.declare.sharing import GKE_SLICE, PRODUCT, partition_of
-from plimsoll.kube.declare.words import Notes, Say, as_name, listed, unique, usual, valid
+from plimsoll.kube.declare.words import Notes, Say, listed, unique, usual, valid
 from plimsoll.kube.nodes import SPOT_LABELS
 from plimsoll.kube.objects import items, labels, mapping, name, selects, text
 from plimsoll.kube.snapshot import Snapshot
 from plimsoll.spec.pools import POOL_LABEL, Nodes, Partition, Pool, Taint, Topology
+from plimsoll.spec.values import as_name
 
 # Labels that may tell apart nodes of one pool label, the most lasting first.
 _TELLING = (

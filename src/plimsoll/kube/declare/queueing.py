@@ -9,12 +9,12 @@ from typing import Any, Literal, TypeVar
 from plimsoll.errors import InputError
 from plimsoll.kube import kinds
 from plimsoll.kube.declare.teams import cohort_of, gpu_queues
-from plimsoll.kube.declare.words import Say, as_name, usual, valid
+from plimsoll.kube.declare.words import Say, usual, valid
 from plimsoll.kube.objects import Obj, containers, get, mapping, name, number, pod_template, text
 from plimsoll.kube.snapshot import Snapshot
 from plimsoll.spec import document
 from plimsoll.spec.queueing import Preemption, Priority, Queueing
-from plimsoll.spec.values import Duration, Name, Version
+from plimsoll.spec.values import Duration, Name, Version, as_name
 from plimsoll.units import version
 
 T = TypeVar("T")

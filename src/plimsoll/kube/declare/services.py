@@ -11,14 +11,14 @@ from plimsoll.kube.declare.books import Books, Key
 from plimsoll.kube.declare.engine import command
 from plimsoll.kube.declare.pools import Found
 from plimsoll.kube.declare.teams import KUEUE, Draft, Roster
-from plimsoll.kube.declare.words import Say, as_name, unique, usual, valid
+from plimsoll.kube.declare.words import Say, unique, usual, valid
 from plimsoll.kube.nodes import selected
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, namespace, text
 from plimsoll.kube.pods import finished, gpu_requests
 from plimsoll.kube.served import Served, pods_of, served, vllm_container, vllm_version
 from plimsoll.kube.snapshot import Snapshot
 from plimsoll.spec.serving import Engine, Replicas, Service, Window
-from plimsoll.spec.values import Name
+from plimsoll.spec.values import Name, as_name
 from plimsoll.units import count
 
 ScaleOn = Literal["slo", "queue", "kv-cache", "schedule"]

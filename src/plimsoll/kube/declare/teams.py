@@ -10,14 +10,14 @@ import msgspec
 from plimsoll.kube import kinds
 from plimsoll.kube.declare.books import Books, Key
 from plimsoll.kube.declare.pools import Found
-from plimsoll.kube.declare.words import Say, as_name, listed, unique, valid
+from plimsoll.kube.declare.words import Say, listed, unique, valid
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, items, labels, mapping, name, namespace, selects, text
 from plimsoll.kube.operands import operator_namespace
 from plimsoll.kube.pods import gpu_pods, is_gpu
 from plimsoll.kube.snapshot import Snapshot
 from plimsoll.spec.queueing import Team
-from plimsoll.spec.values import Name
+from plimsoll.spec.values import Name, as_name
 from plimsoll.units import quantity
 
 KUEUE = "kueue.x-k8s.io/"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -33,11 +32,6 @@ def printable(value: object) -> bool:
     if isinstance(value, dict | list | tuple):
         return all(printable(each) for each in (value.values() if isinstance(value, dict) else value))
     return not isinstance(value, str) or value.isprintable()
-
-
-def as_name(text: str, otherwise: str) -> str:
-    """A text as a name the file takes: `Team_A.x` is `team-a-x`; `otherwise` where nothing is left of it."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-") or otherwise
 
 
 def unique(wanted: str, taken: set[str]) -> str:
