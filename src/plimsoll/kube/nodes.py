@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj, condition, get, items, labels, mapping, name, selects, text
-from plimsoll.kube.pods import is_gpu
+from plimsoll.kube.pods import Trouble, is_gpu
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.units import count
 
@@ -56,6 +57,26 @@ def is_ready(node: Obj) -> bool | None:
     """Whether the kubelet reports Ready; None where the node carries no such condition."""
     status = text(condition(node, "Ready"), "status")
     return None if not status else status == "True"
+
+
+_DEVICE = re.compile(
+    r"nvidia-container|nvidia driver|cuda driver|nvml|no cuda[- ](capable|gpus)|infer device type|not yet initialized"
+    r"|uncorrectable|\bxid\b|nvlink|nvswitch|fallen off|no such device|failed to create (shim|containerd) task",
+    re.IGNORECASE,
+)
+
+
+def may_explain(node: Obj | None, why: Trouble) -> bool:
+    """Whether a pod's trouble may come from the node it is bound to; a node that was not read may.
+
+    A program that crashes by itself on a node whose other GPUs fail, and an image that cannot be
+    pulled, are faults of their own: the node would hide them from who has to mend them.
+    """
+    if node is None or is_ready(node) is False or not any(allocatable(node).values()):
+        return why.state != "image"
+    if why.state == "crash":
+        return bool(_DEVICE.search(why.message))
+    return why.state != "image"
 
 
 def is_spot(node: Obj) -> bool:

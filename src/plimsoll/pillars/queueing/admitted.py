@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
+from plimsoll.kube.nodes import may_explain
 from plimsoll.kube.objects import Obj, condition, get, items, name, namespace, number, text
 from plimsoll.kube.pods import trouble
 from plimsoll.pillars.queueing.blame import causes, outlooks
@@ -95,6 +96,7 @@ def _broken(case: Case, workload: Obj) -> Finding | None:
         found = trouble(pod)
         if found is None or found.state not in ("crash", "image", "waiting"):
             continue
+        home = text(pod, "spec", "nodeName")
         return case.finding(
             workload,
             f"{submitter(workload)} in {namespace(workload)} holds quota but its pod {name(pod)} does not start:"
@@ -102,11 +104,8 @@ def _broken(case: Case, workload: Obj) -> Finding | None:
             "status.conditions[PodsReady].reason",
             "status.conditions[Admitted].lastTransitionTime",
             seen={"pod": name(pod), "container": found.container, "says": found.message},
-            affects={
-                workload_token(workload),
-                f"pod/{namespace(pod)}/{name(pod)}",
-                f"node/{text(pod, 'spec', 'nodeName')}",
-            },
+            affects={workload_token(workload), f"pod/{namespace(pod)}/{name(pod)}"}
+            | ({f"node/{home}"} if may_explain(case.snapshot.get(kinds.NODE, home), found) else set()),
             remedy=f"kubectl -n {namespace(pod)} describe pod {name(pod)}\n"
             f"kubectl -n {namespace(pod)} logs {name(pod)} --all-containers --previous",
         )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from plimsoll.check.model import Case
 from plimsoll.check.words import brief
 from plimsoll.kube import kinds
-from plimsoll.kube.nodes import capacity, gpu_nodes, selected, untolerated
+from plimsoll.kube.nodes import capacity, gpu_nodes, may_explain, selected, untolerated
 from plimsoll.kube.objects import Obj, annotations_of, condition, get, items, labels, mapping, name, namespace, text
 from plimsoll.kube.pods import Trouble, events_of, finished, ready, trouble
 from plimsoll.kube.served import Served, pods_of, served, target_token
@@ -91,13 +91,19 @@ def down(snapshot: Snapshot) -> dict[str, Down]:
         if any(ready(pod) for pod in pods):
             continue  # its controller has not caught up
         tokens = {each.token} | {f"pod/{namespace(pod)}/{name(pod)}" for pod in pods}
-        tokens |= {f"node/{bound}" for pod in pods if (bound := text(pod, "spec", "nodeName"))}
+        tokens |= {f"node/{bound}" for pod in pods if (bound := _shaky_node(snapshot, pod))}
         if any(not text(pod, "spec", "nodeName") for pod in pods):
             tokens |= {f"node/{each}" for each in _homes(snapshot, each)}
         if queue := text(labels(each.obj), "kueue.x-k8s.io/queue-name"):
             tokens.add(f"localqueue/{namespace(each.obj)}/{queue}")
         found[each.token] = Down(each, first_trouble(snapshot, each.obj), frozenset(tokens))
     return found
+
+
+def _shaky_node(snapshot: Snapshot, pod: Obj) -> str:
+    """The node a pod is bound to where it may be why the pod is not ready; else ""."""
+    bound, why = text(pod, "spec", "nodeName"), trouble(pod)
+    return bound if bound and why and may_explain(snapshot.get(kinds.NODE, bound), why) else ""
 
 
 def _homes(snapshot: Snapshot, what: Served) -> list[str]:
