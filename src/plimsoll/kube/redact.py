@@ -51,18 +51,19 @@ _NEEDLES = (
     "dckr_pat_", "hvs.", "AIza", "eyJ", "-----BEGIN", "LS0tLS1CRUdJTi", "earer ", "asic ",
 )  # fmt: skip
 _BYTES = tuple(needle.encode() for needle in _NEEDLES)
-_HINTS = ("token", "secret", "pass", "key", "credential", "connection", "auth", "pwd")  # in every name of a credential
+_HINTS = ("token", "secret", "pass", "key", "cred", "connection", "auth", "pwd")  # in every name of a credential
 _HINT_BYTES = tuple(hint.encode() for hint in _HINTS)
 _PLACES = tuple(f'"{key}":'.encode() for key in ("env", "args", "command", "annotations", "caBundle", "triggers"))
 _BOXES = ("containers", "initContainers", "ephemeralContainers")
 _STATUSES = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 _FREE = ("env", "args", "command", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe")  # of a container
+_SPOKEN = ("message", "queryParameters")  # texts that quote settings: `HF_TOKEN=x is not valid`
 _SK = re.compile(r"sk-(?<![\w-]sk-)")  # the literal first: it is searched for as such
 _SK_BYTES = re.compile(rb"sk-(?:(?<![\w-]sk-)|(?<=\\[nrtbf]sk-))")  # in JSON a newline is the two bytes \n
 
 _SENSITIVE = re.compile(
     r"TOKEN(?!IZ)|SECRET|PASSW(?:OR)?D|PASSPHRASE|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIAL|CONNECTION_?STRING"
-    r"|_(?:KEY|PWD)$|(?:^|_)AUTH$|^AWS_.*KEY"
+    r"|_(?:KEY|PWD|CREDS?)$|(?:^|_|PG|DB|SQL)PASS$|(?:^|_)AUTH$|^AWS_.*KEY"
 )
 _POINTS = re.compile(  # at a credential, or says something about one
     r"(?:^|_)(?:FILES?|PATH|DIR|NAMES?|NAMESPACE|REFS?|TYPE|MODE|ENABLED|TTL|TIMEOUT|SECONDS|LENGTH|LEN|SIZE|COUNT"
@@ -175,16 +176,19 @@ def _pod(obj: Obj) -> Obj:
     """A pod, of which there may be 100,000: free text is looked at, not what the API's schema binds."""
     meta, spec, status = obj.get("metadata"), obj.get("spec"), obj.get("status")
     meta, spec, status = (each if type(each) is dict else {} for each in (meta, spec, status))
-    free: list[Any] = [meta.get("annotations"), meta.get("labels"), status.get("message")]
-    free += [each["message"] for each in _maps(status.get("conditions")) if "message" in each]
+    said: list[Any] = [status.get("message")]
+    said += [each["message"] for each in _maps(status.get("conditions")) if "message" in each]
+    for field in _STATUSES:
+        if field in status:
+            said += [how for box in _maps(status[field]) for how in _told(box)]
+    free: list[Any] = [meta.get("annotations"), meta.get("labels")]
     for field in _BOXES:
         if field in spec:
             free += [box[key] for box in _maps(spec[field]) for key in _FREE if key in box]
-    for field in _STATUSES:
-        if field in status:
-            free += [how for box in _maps(status[field]) for how in _told(box)]
-    raw = _encoded(free)
-    if raw is None or _shaped(raw):
+    raw, spoken = _encoded(free), _encoded(said)
+    if raw is None or spoken is None or _shaped(raw) or _shaped(spoken):
+        return _map(obj, 0)
+    if any(hint in spoken.lower() for hint in _HINT_BYTES):
         return _map(obj, 0)
     low = raw.lower()
     if not any([hint in low for hint in _HINT_BYTES]):  # noqa: C419  a list is faster than a generator here
@@ -251,7 +255,9 @@ def _map(value: Obj, depth: int) -> Obj:
 def _entry(key: object, value: Any, depth: int) -> Any:
     """The value under one key of a map anywhere in an object."""
     if type(value) is str:
-        return REDACTED if _holds(str(key), value, _STRICT) else _text(value)
+        if _holds(str(key), value, _STRICT):
+            return REDACTED
+        return _settings(value) if key in _SPOKEN else _text(value)
     if type(value) is list and depth <= _DEPTH_MAX:
         if key == "env":
             return [_variable(each, depth + 1) for each in value]
@@ -305,7 +311,8 @@ def _assigned(match: re.Match[str]) -> str:
     value = match["value"]
     bare = value.strip("\"'")
     if not _holds(match["key"].lstrip("-"), bare, _SENSITIVE) or (match["flag"] and bare[:1] == "-"):
-        return match[0]
+        inner = _ASSIGNED.sub(_assigned, value) if "=" in value else value  # `ValueError: HF_TOKEN=x`
+        return f"{match['key']}{match['sep']}{inner}"
     quote = value[0] if value[0] in "\"'" else ""
     return f"{match['key']}{match['sep']}{quote}{REDACTED}{quote}"
 

@@ -16,6 +16,7 @@ from plimsoll.errors import InputError
 from plimsoll.kube import archive, formats, kinds, pack
 from plimsoll.kube.decode import HINT, newest_time
 from plimsoll.kube.pack import save
+from plimsoll.kube.redact import redacted
 from plimsoll.kube.snapshot import Snapshot, Source
 from plimsoll.kube.unpack import BYTES_MAX, SMALLER, Stream, packing
 
@@ -74,11 +75,15 @@ def _file(file: BinaryIO, size: int, where: str) -> Snapshot:
 
 
 def _foreign(found: formats.Found, where: str) -> Snapshot:
-    """A snapshot of somebody else's form: dated by what is in it, refused where nothing in it is ours to judge."""
+    """A snapshot of somebody else's form: dated by what is in it, refused where nothing in it is ours to judge.
+
+    Redacted, so that what a finding shows of it never is a credential.
+    """
     seen = dict.fromkeys((obj["apiVersion"], obj["kind"]) for obj in found.objects)
     if not any((version.rpartition("/")[0], kind) in kinds.BY_GROUP_KIND for version, kind in seen):
         names = ", ".join(f"{kind[:60]} ({version[:60]})" for version, kind in list(seen)[:3]) or "no object"
         raise InputError(f"holds {names}, and nothing that Plimsoll judges", where=where, hint=HINT)
     newest = max((t for obj in found.objects if (t := newest_time(msgspec.json.encode(obj)))), default=None)
     source = Source(found.form, where, "inferred" if newest else "unknown")
-    return Snapshot(found.objects, source=source, taken_at=newest, coverage=found.coverage)
+    objects = [redacted(obj) for obj in found.objects]
+    return Snapshot(objects, source=source, taken_at=newest, coverage=found.coverage)

@@ -6,9 +6,11 @@ import copy
 import gzip
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,8 +18,10 @@ from hypothesis import strategies as st
 from plimsoll.check.run import review
 from plimsoll.kube.objects import Obj
 from plimsoll.kube.redact import REDACTED, redacted
-from plimsoll.pillars import all_checks
+from plimsoll.kube.store import open_snapshot
+from plimsoll.pillars import PILLARS, all_checks
 from tests import recorded
+from tests.faults import healthy
 
 LAB = sorted((Path(__file__).parents[3] / "examples" / "lab").glob("*.json.gz"))
 BLOCK = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSj"
@@ -230,3 +234,29 @@ def test_redaction_changes_no_verdict(path: Path) -> None:
     raw = review(recorded.whole(items), all_checks())
     done = review(recorded.whole([redacted(obj) for obj in items]), all_checks())
     assert [each.finding for each in done.judgements] == [each.finding for each in raw.judgements]
+
+
+def test_no_report_of_a_raw_list_shows_a_credential(tmp_path: Path) -> None:
+    secret = "xYz9Q8w7E6r5T4xYz9"
+    cluster = healthy()
+    deployment, scaled = cluster.find("Deployment", "chat", "serving"), cluster.find("ScaledObject", "chat", "serving")
+    (pod,) = cluster.pods_like("chat-", "serving")
+    for spec in (deployment["spec"]["template"]["spec"], pod["spec"]):
+        spec["containers"][0]["args"] = ["--model=/m", f"--api-key={secret}"]
+        spec["containers"][0]["env"] = [{"name": "PGPASS", "value": secret}, {"name": "MY_CREDS", "value": secret}]
+    cluster.crash(pod, "vllm", f"ValueError: HF_TOKEN={secret} is not valid")
+    scaled["spec"]["triggers"][0]["metadata"] |= {
+        "serverAddress": f"http://admin:{secret}@prometheus:9090",
+        "queryParameters": f"token={secret}",
+    }
+    cluster.conditions(
+        scaled, Ready=("False", "TriggerError", f'Get "http://admin:{secret}@prometheus:9090": no such host')
+    )
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": cluster.items}))
+    snapshot = open_snapshot(path)
+    answer = review(snapshot, all_checks())
+    assert {each.check.id for each in answer.failures} >= {"V51", "V52"}
+    for form in ("json", "html", "sarif", "junit", "markdown", "table"):
+        assert secret not in import_module(f"plimsoll.report.{form}").render(answer, PILLARS)
+    assert secret.encode() not in msgspec.json.encode(list(snapshot))
