@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from plimsoll.check.run import review
+from plimsoll.kube.objects import Obj
 from plimsoll.pillars import all_checks
 from tests.faults import AGO, Cluster, healthy
 from tests.recorded import whole
@@ -62,6 +63,58 @@ def a_job_that_crashes_beside_a_failing_gpu(c: Cluster) -> None:
     workload = c.find("Workload", "job-train-1-4f8a5", "team-a")
     c.conditions(workload, PodsReady=("False", "WaitForStart", ""), Admitted=("True", "Admitted", ""))
     c.offer("h100-1", allocatable="7")
+
+
+def _unschedulable(c: Cluster, pod: Obj, since: str, message: str) -> None:
+    pod["spec"].pop("nodeName")
+    pod["status"] = {"phase": "Pending"}
+    pod["metadata"]["creationTimestamp"] = since
+    c.conditions(pod, PodScheduled=("False", "Unschedulable", message))
+    pod["status"]["conditions"][0]["lastTransitionTime"] = since
+
+
+def _rank_1_waits(c: Cluster, since: str) -> Obj:
+    """rank-1 is admitted and its pod finds no node; gives a copy of the pod as it ran on h100-3."""
+    (pod,) = c.pods_like("rank-1", "team-b")
+    before = c.copy(pod, "before")
+    _unschedulable(c, pod, since, "0/9 nodes are available: 4 Insufficient nvidia.com/gpu.")
+    c.conditions(c.find("Workload", "job-rank-1-09885", "team-b"), PodsReady=("False", "WaitForStart", ""))
+    return before
+
+
+@gives()
+def a_preemption_under_way(c: Cluster) -> None:
+    victim = _rank_1_waits(c, JUST_NOW)
+    victim["metadata"] |= {"deletionTimestamp": "2026-11-24T11:03:20Z", "namespace": "default", "labels": {
+        "kueue.x-k8s.io/managed": "true", "kueue.x-k8s.io/queue-name": "gpu"}}  # fmt: skip
+    victim["metadata"].pop("ownerReferences")
+
+
+@gives()
+def a_preemption_under_way_of_two_halves(c: Cluster) -> None:
+    """One of two victims has begun to end: what still stands is nobody's fault yet."""
+    first = _rank_1_waits(c, JUST_NOW)
+    for side in ("limits", "requests"):
+        first["spec"]["containers"][0]["resources"][side]["nvidia.com/gpu"] = "4"
+    first["metadata"] |= {"namespace": "default", "labels": {"kueue.x-k8s.io/managed": "true"}}
+    first["metadata"].pop("ownerReferences")
+    c.copy(first, "second", deletionTimestamp="2026-11-24T11:03:20Z")
+
+
+@gives("Q01 StatefulSet/default/nb")
+def an_old_notebook_grows_outside_the_queues(c: Cluster) -> None:
+    """Its StatefulSet is older than the service chat, its pod is not."""
+    pod = _rank_1_waits(c, "2026-11-24T11:01:30Z")
+    own = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "nb", "uid": "nb", "controller": True}
+    pod["metadata"] |= {"name": "nb-0", "namespace": "default", "labels": {"app": "nb"}, "ownerReferences": [own],
+                        "annotations": {}, "creationTimestamp": "2026-11-24T11:01:00Z"}  # fmt: skip
+    c.items.append({
+        "apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": {"name": "nb", "namespace": "default", "uid": "nb", "creationTimestamp": "2026-11-24T09:00:00Z"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "nb"}},
+                 "template": {"metadata": {"labels": {"app": "nb"}}, "spec": pod["spec"]}},
+        "status": {"replicas": 1, "readyReplicas": 1, "availableReplicas": 1},
+    })  # fmt: skip
 
 
 # further faults stand above this line

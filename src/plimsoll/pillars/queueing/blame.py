@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import accepts, allocatable, capacity, is_ready, selected
-from plimsoll.kube.objects import Obj, condition, get, mapping, name, namespace, text
+from plimsoll.kube.objects import Obj, condition, get, name, namespace, text
 from plimsoll.kube.pods import controller, gpu_pods, gpu_requests, pods_by_node
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.queueing.facts import (
@@ -26,6 +26,7 @@ from plimsoll.pillars.queueing.supply import Stuck, flavor_fault, free_gpus, har
 
 SERVICES = ("Deployment", "StatefulSet", "ReplicaSet", "DaemonSet", "LeaderWorkerSet", "InferenceService")
 SCALE_UP = timedelta(minutes=15)  # cluster-autoscaler's default --max-node-provision-time
+SETTLING = timedelta(minutes=1)  # preempted pods end one by one: default grace 30 s, then the scheduler's next try
 _OWN_NAMESPACES = ("kube-system", "gpu-operator", "nvidia-gpu-operator", "kueue-system")
 
 
@@ -75,7 +76,7 @@ def bypasses(snapshot: Snapshot) -> tuple[Bypass, ...]:
     """Running GPU pods that hold what a ClusterQueue promises, outside every queue.
 
     Pods of the operator's, Kueue's and the cluster's own namespaces are left out: their
-    validators hold a GPU for seconds.
+    validators hold a GPU for seconds. So are pods that are being deleted.
     """
     promises: dict[str, set[Pot]] = defaultdict(set)
     for pot in gpu_promises(snapshot):
@@ -88,22 +89,27 @@ def bypasses(snapshot: Snapshot) -> tuple[Bypass, ...]:
     for pod, wanted in gpu_pods(snapshot) if at else ():
         node_name = text(pod, "spec", "nodeName")
         taken = frozenset(pot for pot in at.get(node_name, ()) if pot[1] in wanted)
-        if taken and namespace(pod) not in _OWN_NAMESPACES and not managed(snapshot, pod):
+        if taken and not _leaves(pod) and namespace(pod) not in _OWN_NAMESPACES and not managed(snapshot, pod):
             found.append(Bypass(pod, controller(snapshot, pod), node_name, wanted, taken))
     return tuple(found)
+
+
+def _leaves(pod: Obj) -> bool:
+    return bool(get(pod, "metadata", "deletionTimestamp"))
 
 
 def _blame(snapshot: Snapshot, each: Bypass) -> tuple[int, str, int, str]:
     """Sorts unqueued pods from the most tolerated to the first to blame.
 
     Services are deliberate and were there when the quota was cut, jobs less so, a bare pod not
-    at all; of equals the one whose controller came last tipped the scale, then the largest.
+    at all; of equals the one that came last tipped the scale, then the largest. A pod comes with
+    its controller at the earliest; an old controller may have scaled up only now.
     """
     kind, space, title = each.owner
     rank = 2 if kind == "Pod" else 0 if kind in SERVICES else 1
     known = kinds.BY_NAME.get(kind)
     owner = snapshot.get(known, title, space) if known else None
-    born = text(owner or each.pod, "metadata", "creationTimestamp")
+    born = max(text(one, "metadata", "creationTimestamp") for one in (owner or each.pod, each.pod))
     return rank, born, sum(each.wanted.values()), title
 
 
@@ -142,11 +148,23 @@ def harms(snapshot: Snapshot) -> tuple[Harm, ...]:
 
 
 def _lacks_gpus(snapshot: Snapshot, each: Stuck) -> bool:
-    """Whether it is GPUs that are short, for longer than an autoscaler would need."""
+    """Whether it is GPUs that are short, for longer than an autoscaler or a preemption would need."""
     if not short(each):
         return False
-    since = mapping(condition(each.pod, "PodScheduled")).get("lastTransitionTime")
-    return not autoscaled(snapshot) or at_least(waited(snapshot.taken_at, since), SCALE_UP)
+    age = waited(snapshot.taken_at, condition(each.pod, "PodScheduled").get("lastTransitionTime"))
+    if not at_least(age, SETTLING) and any(name(node) in _emptying(snapshot) for node in _homes(snapshot, each)):
+        return False
+    return not autoscaled(snapshot) or at_least(age, SCALE_UP)
+
+
+def _homes(snapshot: Snapshot, each: Stuck) -> tuple[Obj, ...]:
+    return flavor_nodes(snapshot).get(each.flavor, ())
+
+
+@fact
+def _emptying(snapshot: Snapshot) -> frozenset[str]:
+    """Nodes on which a GPU pod is being deleted."""
+    return frozenset(text(pod, "spec", "nodeName") for pod, _ in gpu_pods(snapshot) if _leaves(pod))
 
 
 @fact
@@ -154,9 +172,14 @@ def free_when_well(snapshot: Snapshot) -> dict[tuple[str, str], int]:
     """Free GPUs by (node, resource) as they would be if every node were well.
 
     A pod that waits for a lost, cordoned or half-broken node is harmed by that node, not by
-    whoever runs elsewhere. Pods being deleted leave the lost node with it.
+    whoever runs elsewhere. What pods that are being deleted hold counts as free: on a lost node
+    they leave with it, on any other they are the room a preemption makes.
     """
     free = dict(free_gpus(snapshot))
+    for pod, wanted in gpu_pods(snapshot):
+        for resource, amount in wanted.items() if _leaves(pod) else ():
+            if (spot := (text(pod, "spec", "nodeName"), resource)) in free:
+                free[spot] += amount
     for node in snapshot.list(kinds.NODE):
         offered = {resource: hardware(node, resource) for resource in {*capacity(node), "nvidia.com/gpu"}}
         cordoned = get(node, "spec", "unschedulable") is True or is_ready(node) is False
@@ -164,7 +187,7 @@ def free_when_well(snapshot: Snapshot) -> dict[tuple[str, str], int]:
             continue
         held: dict[str, int] = defaultdict(int)
         for pod in pods_by_node(snapshot).get(name(node), []):
-            if not get(pod, "metadata", "deletionTimestamp"):
+            if not _leaves(pod):
                 for resource, amount in gpu_requests(pod).items():
                     held[resource] += amount
         free |= {(name(node), each): amount - held[each] for each, amount in offered.items()}
@@ -175,7 +198,7 @@ def _fits_already(
     snapshot: Snapshot, each: Stuck, free: dict[tuple[str, str], int]
 ) -> tuple[str, tuple[Bypass, ...]] | None:
     """A node of the flavor with room for one stuck pod, when well: then no other pod keeps it from running."""
-    for node in flavor_nodes(snapshot).get(each.flavor, ()):
+    for node in _homes(snapshot, each):
         roomy = free.get((name(node), each.resource), 0) >= each.wanted
         if roomy and selected(node, each.pod) and not lasting(node, each.pod):
             return name(node), ()
