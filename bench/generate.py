@@ -127,7 +127,7 @@ def _fresh(text: str, title: str, rng: random.Random) -> Obj:
     obj["metadata"] |= {"name": title, "uid": f"{rng.getrandbits(128):032x}", "creationTimestamp": _stamp(born),
                         "resourceVersion": str(rng.randrange(10**9))}  # fmt: skip
     if obj["kind"] == "Pod":
-        access = f"kube-api-access-{_suffix(rng)}"
+        access = f"kube-api-access-{_suffix(rng, 5)}"  # as long as the API server makes it
         for container in obj["spec"]["containers"] + obj["spec"].get("initContainers", []):
             for mount in container.get("volumeMounts", []):
                 if mount["name"].startswith("kube-api-access-"):
@@ -149,8 +149,9 @@ def _fresh(text: str, title: str, rng: random.Random) -> Obj:
     return obj
 
 
-def _suffix(rng: random.Random) -> str:
-    return "".join(rng.choices(string.ascii_lowercase + string.digits, k=8))
+def _suffix(rng: random.Random, length: int = 8) -> str:
+    """Letters and digits: eight for names, so that no two of 100,000 are equal."""
+    return "".join(rng.choices(string.ascii_lowercase + string.digits, k=length))
 
 
 def _stamp(at: datetime) -> str:
