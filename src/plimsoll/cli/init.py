@@ -26,7 +26,9 @@ GUESSES_MAX = 200  # lines at the head of a file that somebody still reads
 @click.option(
     "-o", "--output", metavar="FILE", default="platform.yaml", show_default=True, help="Where to; - for stdout."
 )  # fmt: skip
-@click.option("--name", default="platform", show_default=True, help="What to call the platform.")
+@click.option(
+    "--name", default="", help="What to call the platform; default: after the context, else the provider and region."
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Write over an existing file.")
 def command(
     snapshot: Path | None, context: str | None, kubeconfig: Path | None, output: str, name: str, force: bool
@@ -45,7 +47,7 @@ def command(
     from plimsoll.spec.dump import to_yaml
     from plimsoll.spec.values import Name
 
-    if not valid(name, Name):
+    if name and not valid(name, Name):
         raise click.BadParameter(f"{name!r} is not made of lower-case letters, digits and -", param_hint="--name")
     place = None if output == "-" else Path(output)
     if place is not None and place.exists() and not force:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from plimsoll.spec.section import Section
@@ -17,16 +18,19 @@ Target = Annotated[
         title="kind/name, kind/namespace/name, namespace/NAME or *",
     ),
 ]
-CheckId = Annotated[str, Meta(pattern="^[A-Z][A-Z0-9]*-?[0-9]+[a-z]?$", title="the id of a check, such as GPU075")]
+CheckId = Annotated[
+    str,
+    Meta(pattern="^[A-Za-z][A-Za-z0-9]*-?[0-9]+[A-Za-z]?$", max_length=20, title="the id of a check, such as GPU075"),
+]
 
 
 class Waiver(Section, frozen=True, kw_only=True):
     """One accepted finding.
 
-    check: id of the check. owner: who answers for it. reason: why it is accepted.
+    check: id of the check, in any case. owner: who answers for it. reason: why it is accepted.
     target: what it is accepted for: `kind/name`, `kind/namespace/name`, `namespace/NAME`
         (everything in it) or `*`.
-    until: the last day on which it holds.
+    until: the last day (UTC) on which it holds; from the next day on the finding counts again.
     """
 
     check: CheckId
@@ -34,3 +38,6 @@ class Waiver(Section, frozen=True, kw_only=True):
     owner: Text
     reason: Text
     until: Date
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "check", self.check.upper())

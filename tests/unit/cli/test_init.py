@@ -62,7 +62,7 @@ def test_the_file_loads_and_its_head_says_where_it_comes_from_and_what_was_guess
 def test_to_stdout(tmp_path: Path) -> None:
     done = run(LAB / "healthy.json.gz", "-o", "-")
     assert done.exit_code == 0
-    assert load(done.stdout, "-").metadata.name == "platform"
+    assert load(done.stdout, "-").metadata.name == "eks-us-east-1"
     assert "wrote" in done.stderr
 
 

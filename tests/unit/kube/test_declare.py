@@ -10,7 +10,9 @@ import yaml
 
 from plimsoll.errors import InputError
 from plimsoll.kube.declare import Declared, declare
+from plimsoll.kube.declare.engine import requested
 from plimsoll.kube.objects import Obj
+from plimsoll.kube.snapshot import Snapshot, Source
 from plimsoll.spec.dump import to_yaml
 from plimsoll.spec.load import load
 from plimsoll.spec.pools import Mig, Mps, Partition, Taint, TimeSlicing
@@ -359,3 +361,51 @@ class TestCluster:
         ]
         found = declared(*hundred("x"), *spaces, pod("p", "a", "x"), pod("q", "b", "x"))
         assert found.platform.security.pod_security == "baseline"
+
+
+def test_what_was_not_read_is_not_said_to_be_absent() -> None:
+    found = declared(*hundred("a"), partial=True)
+    for what in ("the GPU Operator was not read (ClusterPolicy: ", "the ClusterQueues were not read (ClusterQueue: ",
+                 "the address of Prometheus was not read", "who uses the 1 GPU nodes was not read"):  # fmt: skip
+        assert said(found, what), found.guesses
+    assert not [guess for guess in found.guesses if guess.startswith(("no GPU Op", "no ClusterQ", "no Prom", "nobody"))]
+    whole = declared(*hundred("a"))
+    assert said(whole, "no GPU Operator was found")
+    assert not said(whole, "not read (")
+
+
+@pytest.mark.parametrize(
+    ("form", "place", "region", "name"),
+    [
+        ("live", "prod", "", "prod"),
+        ("live", "arn:aws:eks:us-east-1:123456789012:cluster/Prod_GPU", "", "prod-gpu"),
+        ("live", "gke_my-project_europe-west4_train", "", "train"),
+        ("live", "anonymized", "eu-1", "eu-1"),
+        ("list", "nodes.json", "eu-1", "eu-1"),
+        ("list", "nodes.json", "", "platform"),
+    ],
+)
+def test_a_platform_is_called_after_its_context_or_its_place(form: str, place: str, region: str, name: str) -> None:
+    where = {"topology.kubernetes.io/region": region} if region else {}
+    nodes = [node("a", {"nvidia.com/gpu": "8"}, **H100, **where)]
+    found = declare(Snapshot(nodes, source=Source(form, place), taken_at=None, coverage={}))
+    assert found.platform.metadata.name == name
+    assert said(found, f"the platform is called {name}: `plimsoll init --name`")
+    assert not said(declare(Snapshot(nodes, source=Source(form, place), taken_at=None, coverage={}), "x"), "is called")
+
+
+@pytest.mark.parametrize(
+    ("resources", "pods", "written"),
+    [
+        ([{"requests": {"cpu": "8", "memory": "64Gi"}}], 1, ("8", "64Gi")),
+        ([{"requests": {"cpu": "1500m", "memory": "1Gi"}}, {"limits": {"cpu": 1, "memory": "512Mi"}}], 1,
+         ("2500m", "1536Mi")),
+        ([{"requests": {"cpu": "4", "memory": "1e3"}}], 2, ("8", "2000")),
+        ([{}], 1, (None, None)),
+        ([{"requests": {"cpu": "lots", "memory": -5}}], 1, (None, None)),
+        ([{"requests": {"cpu": "1E", "memory": "99E"}}], 1, (None, None)),
+    ],
+)  # fmt: skip
+def test_what_a_replica_requests(resources: list[Obj], pods: int, written: tuple[str | None, str | None]) -> None:
+    template = {"spec": {"containers": [{"name": "c", "resources": each} for each in resources]}}
+    assert (requested(template, "cpu", pods), requested(template, "memory", pods)) == written

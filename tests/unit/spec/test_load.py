@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from plimsoll.errors import Exit, InputError
 from plimsoll.spec.document import read
+from plimsoll.spec.dump import to_yaml
 from plimsoll.spec.load import from_mapping, load
 from plimsoll.spec.problems import PROBLEMS_MAX, SHOWN_MAX, SpecError
 
@@ -192,3 +193,11 @@ def test_many_pools_and_teams_are_checked_in_reasonable_time() -> None:
         for n in range(2000)
     ]
     assert len(from_mapping({"pools": pools, "teams": teams}).teams) == 2000
+
+
+@pytest.mark.parametrize("written", ["GPU075", "gpu075", "Gpu075"])
+def test_the_check_of_a_waiver_is_written_in_any_case(written: str) -> None:
+    waiver = {"check": written, "target": "*", "owner": "dana", "reason": "r", "until": "2027-01-31"}
+    loaded = from_mapping({**SMALLEST, "waivers": [waiver]})
+    assert loaded.waivers[0].check == "GPU075"
+    assert load(to_yaml(loaded), "p") == loaded

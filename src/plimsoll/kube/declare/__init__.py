@@ -46,8 +46,10 @@ class Declared(msgspec.Struct, frozen=True):
     guesses: tuple[str, ...]
 
 
-def declare(snapshot: Snapshot, name: str = "platform") -> Declared:
+def declare(snapshot: Snapshot, name: str = "") -> Declared:
     """The declaration of a cluster as it is; it passes every validation and cross-check of a hand-written one.
+
+    name: what to call the platform; "": after the kubeconfig's context, else after where the cluster runs.
 
     Raises InputError where no pool of known GPUs can be declared.
     """
@@ -66,7 +68,7 @@ def declare(snapshot: Snapshot, name: str = "platform") -> Declared:
     teams.promise(roster, books, say)
     services.settle_queued(plans, roster, say)
     services.reserve(plans, books, grow=True)
-    serving = services.written(plans, roster, say)
+    serving = services.written(snapshot, plans, roster, say)
     teams.holders(snapshot, found, books, services.pods_served(snapshot, plans), roster, say)
     teams.somebody(snapshot, roster, say)
     here = cluster.find_cluster(snapshot, say)
@@ -74,6 +76,9 @@ def declare(snapshot: Snapshot, name: str = "platform") -> Declared:
     risky = [service.name for service in serving if service.pool in spot]
     if risky:
         say(f"spot.never is empty, for there are services on spot capacity: {listed(risky)}")
+    if not name:
+        name = cluster.called(snapshot, here)
+        say(f"the platform is called {name}: `plimsoll init --name` calls it otherwise")
     platform = Platform(
         metadata=Metadata(name=name),
         cluster=here,

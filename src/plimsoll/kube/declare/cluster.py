@@ -10,7 +10,7 @@ import msgspec
 
 from plimsoll.kube import kinds
 from plimsoll.kube.declare.machines import INSTANCE_TYPE
-from plimsoll.kube.declare.words import Say, listed, usual, valid
+from plimsoll.kube.declare.words import Say, gap, listed, usual, valid
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, containers, get, items, labels, mapping, name, namespace, pod_template, text
 from plimsoll.kube.operands import cluster_policy, operator_deployment, operator_namespace
@@ -19,7 +19,7 @@ from plimsoll.spec.model import Cluster
 from plimsoll.spec.observability import Observability, Prometheus
 from plimsoll.spec.operator import Drain, Driver, Operator, Upgrades
 from plimsoll.spec.security import Security
-from plimsoll.spec.values import Duration, Name, Portion, Url, Version
+from plimsoll.spec.values import Duration, Name, Portion, Url, Version, as_name
 from plimsoll.units import count
 
 Provider = Literal["eks", "gke", "aks", "openshift", "generic"]
@@ -53,6 +53,16 @@ def find_cluster(snapshot: Snapshot, say: Say) -> Cluster:
     if len(set(regions)) > 1:
         say(f"the nodes are in several regions ({listed(sorted(set(regions)))}); declared the one most of them are in")
     return Cluster(provider=_provider(nodes, say), kubernetes=most, region=usual(regions) or "")
+
+
+def called(snapshot: Snapshot, here: Cluster) -> str:
+    """A name for the platform: its context's, of which EKS and GKE write the cluster last; else provider and region."""
+    form, place = snapshot.source.form, snapshot.source.place
+    if form == "live" and place != "anonymized":
+        last = place.rpartition("/")[2]
+        return as_name(last.rpartition("_")[2] if last.startswith("gke_") else last, "platform")
+    words = [here.provider if here.provider != "generic" else "", here.region]
+    return as_name("-".join(filter(None, words)), "platform")
 
 
 def _release(node: Obj) -> list[str]:
@@ -91,7 +101,9 @@ def find_operator(snapshot: Snapshot, provider: Provider, say: Say) -> Operator:
     policy = cluster_policy(snapshot)
     deployment = operator_deployment(snapshot)
     if policy is None and deployment is None:
-        say("no GPU Operator was found: the operator section has its defaults, and the driver as the nodes show it")
+        missed = gap(snapshot, kinds.CLUSTER_POLICY, kinds.DEPLOYMENT)
+        why = f"the GPU Operator was not read ({missed})" if missed else "no GPU Operator was found"
+        say(f"{why}: the operator section has its defaults, and the driver as the nodes show it")
     release = _image_version(deployment) or _chart_version(deployment) or _chart_version(policy)
     if not release and (policy or deployment):
         say(f"the version of the GPU Operator was not found: declared the default, {standard.version}")
@@ -178,7 +190,9 @@ def find_observability(snapshot: Snapshot, say: Say) -> Observability:
     ]
     url = usual(asked) or _prometheus_service(snapshot)
     if not url:
-        say(f"no Prometheus was found: declared the default, {standard.prometheus.url}")
+        missed = gap(snapshot, kinds.SCALED_OBJECT, kinds.SERVICE)
+        why = f"the address of Prometheus was not read ({missed})" if missed else "no Prometheus was found"
+        say(f"{why}: declared the default, {standard.prometheus.url}")
     elif not asked:
         say(f"the address of Prometheus is that of a Service of its name: {url}")
     operator = standard.prometheus.operator
@@ -207,13 +221,16 @@ def _prometheus_service(snapshot: Snapshot) -> str:
 
 def find_security(snapshot: Snapshot, spaces: Iterable[str], say: Say) -> Security:
     """The Pod Security level that the namespaces of teams enforce, the weakest of them; else the default."""
-    read = [found for space in spaces if (found := snapshot.get(kinds.NAMESPACE, space)) is not None]
+    wanted = list(spaces)
+    read = [found for space in wanted if (found := snapshot.get(kinds.NAMESPACE, space)) is not None]
     levels = [text(labels(each), _PSA) for each in read]
     standard = Security()
     without = [name(each) for each, level in zip(read, levels, strict=True) if not level]
     weakest = next((level for level in _LEVELS if level in levels), None)
     if weakest is None:
-        say(f"no namespace of a team enforces a Pod Security level: declared the default, {standard.pod_security}")
+        missed = gap(snapshot, kinds.NAMESPACE) if len(read) < len(wanted) else ""
+        why = f"not all namespaces of teams were read ({missed})" if missed else "no namespace of a team enforces it"
+        say(f"Pod Security level: {why}; declared the default, {standard.pod_security}")
         return standard
     if without:
         say(f"{listed(without)} enforce no Pod Security level; declared {weakest}, the weakest that others enforce")

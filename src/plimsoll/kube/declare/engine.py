@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 import shlex
+from decimal import Decimal
+from math import ceil
 
 from plimsoll.kube.declare.words import Say, printable, valid
-from plimsoll.kube.objects import Obj
+from plimsoll.kube.objects import Obj, items, mapping
 from plimsoll.kube.served import environment, vllm_container
 from plimsoll.spec.serving import Argument
-from plimsoll.spec.values import Text
+from plimsoll.spec.values import Quantity, Text
+from plimsoll.units import quantity
 
 _SECRET = ("key", "token", "password", "secret", "credentials")  # last word of an option: api-key, hf-token
 _OPTION = re.compile("-[^0-9.]")
 _VARIABLE = re.compile(r"\$[({]?(\w+)[)}]?\Z")
+_BINARY = ("", "Ki", "Mi", "Gi", "Ti")
+_REQUEST_MAX = 10**14  # what a declaration's field takes without a unit
 _PARALLEL = ("tensor-parallel-size", "pipeline-parallel-size")
 
 
@@ -65,6 +70,26 @@ def command(title: str, template: Obj, devices: int, say: Say) -> tuple[str, dic
         say(f"service {title}: it starts {ranks} ranks on {devices} GPUs; its parallel sizes are left out")
         args = {option: value for option, value in args.items() if option not in _PARALLEL}
     return model, args
+
+
+def requested(template: Obj, resource: str, pods: int) -> Quantity | None:
+    """What one replica of so many pods requests of cpu (cores) or memory (bytes), as a person writes it; None: nothing.
+
+    A container without a request has its limit as one. Source: Kubernetes, resource management for pods.
+    """
+    asked = Decimal(0)
+    for each in items(template, "spec", "containers"):
+        own = (quantity(mapping(each, "resources", kind).get(resource)) for kind in ("requests", "limits"))
+        asked += next((found for found in own if found is not None), Decimal(0))
+    if not 0 < asked * pods < _REQUEST_MAX:
+        return None
+    if resource == "cpu":
+        milli = ceil(asked * pods * 1000)
+        return Quantity(f"{milli}m" if milli % 1000 else milli // 1000)
+    size, power = ceil(asked * pods), 0
+    while size % 1024 == 0 and power < len(_BINARY) - 1:
+        size, power = size // 1024, power + 1
+    return Quantity(f"{size}{_BINARY[power]}")
 
 
 def _confidential(option: str, value: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from plimsoll.errors import InputError
 from plimsoll.kube import kinds
 from plimsoll.kube.declare.teams import cohort_of, gpu_queues
-from plimsoll.kube.declare.words import Say, usual, valid
+from plimsoll.kube.declare.words import Say, gap, usual, valid
 from plimsoll.kube.objects import Obj, containers, get, mapping, name, number, pod_template, text
 from plimsoll.kube.snapshot import Snapshot
 from plimsoll.spec import document
@@ -40,12 +40,16 @@ _GO_DURATION = re.compile(r"([0-9]{1,6}h)?([0-9]{1,9}m)?([0-9]{1,11}s)?\Z")
 def find_queueing(snapshot: Snapshot, say: Say) -> Queueing:
     queues = gpu_queues(snapshot)
     if not queues:
-        say("no ClusterQueue with GPUs was found: queueing has its defaults")
+        missed = gap(snapshot, kinds.CLUSTER_QUEUE)
+        why = f"the ClusterQueues were not read ({missed})" if missed else "no ClusterQueue with GPUs was found"
+        say(f"{why}: queueing has its defaults")
         return Queueing()
     standard = Queueing()
     release = _release(snapshot)
     if not release:
-        say(f"the version of Kueue was not found: declared the default, {standard.version}")
+        missed = gap(snapshot, kinds.DEPLOYMENT)
+        how = f"read ({missed})" if missed else "found"
+        say(f"the version of Kueue was not {how}: declared the default, {standard.version}")
     local = usual(name(each) for each in snapshot.list(kinds.LOCAL_QUEUE) if valid(name(each), Name))
     cohort = usual(cohort for each in queues if (cohort := cohort_of(each)))
     fair, ready = _configuration(snapshot, release, say)
@@ -93,6 +97,9 @@ def _priorities(snapshot: Snapshot, say: Say) -> dict[str, int]:
             odd.append(name(each))
     for title in odd:
         say(f"WorkloadPriorityClass {title} is left out: its name or value is not one a declaration can have")
+    if not found and (missed := gap(snapshot, kinds.WORKLOAD_PRIORITY)):
+        say(f"the priorities of workloads were not read ({missed}): declared the defaults")
+        return Queueing().priorities
     if not found:
         say("there is no WorkloadPriorityClass: no priorities are declared")
     return found

@@ -8,10 +8,10 @@ import msgspec
 
 from plimsoll.kube import kinds
 from plimsoll.kube.declare.books import Books, Key
-from plimsoll.kube.declare.engine import command
+from plimsoll.kube.declare.engine import command, requested
 from plimsoll.kube.declare.pools import Found
 from plimsoll.kube.declare.teams import KUEUE, Draft, Roster
-from plimsoll.kube.declare.words import Say, unique, usual, valid
+from plimsoll.kube.declare.words import Say, gap, unique, usual, valid
 from plimsoll.kube.nodes import selected
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, namespace, text
 from plimsoll.kube.pods import finished, gpu_requests
@@ -163,7 +163,7 @@ def settle_queued(plans: list[Plan], roster: Roster, say: Say) -> None:
         plan.promised = min(plan.most * plan.devices, (quota + borrow) // plan.devices * plan.devices)
 
 
-def written(plans: list[Plan], roster: Roster, say: Say) -> tuple[Service, ...]:
+def written(snapshot: Snapshot, plans: list[Plan], roster: Roster, say: Say) -> tuple[Service, ...]:
     """The services as the file has them."""
     found = []
     for plan in plans:
@@ -173,13 +173,13 @@ def written(plans: list[Plan], roster: Roster, say: Say) -> tuple[Service, ...]:
             continue
         if most < plan.most:
             say(f"service {plan.title} may grow to {plan.most} replicas; {most} are left beside what is promised")
-        found.append(_service(plan, roster.of(namespace(plan.of.obj)), most, say))
+        found.append(_service(snapshot, plan, roster.of(namespace(plan.of.obj)), most, say))
     return tuple(found)
 
 
-def _service(plan: Plan, team: Draft, most: int, say: Say) -> Service:
+def _service(snapshot: Snapshot, plan: Plan, team: Draft, most: int, say: Say) -> Service:
     here = namespace(plan.of.obj)
-    scale_on, schedule = _scaling(plan, most, say)
+    scale_on, schedule = _scaling(snapshot, plan, most, say)
     model, args = command(plan.title, plan.of.template, plan.devices, say)
     release = ".".join(map(str, vllm_version(plan.of.template)))
     if not release:
@@ -193,6 +193,8 @@ def _service(plan: Plan, team: Draft, most: int, say: Say) -> Service:
         pool=plan.key[0],
         unit=None if plan.key[1] in ("gpu", "shared") else plan.key[1],
         gpus_per_replica=plan.devices,
+        cpu=requested(plan.of.template, "cpu", plan.span),
+        memory=requested(plan.of.template, "memory", plan.span),
         replicas=Replicas(min=min(plan.least, most), max=most),
         queued=plan.queued,
         scale_on=scale_on,
@@ -200,7 +202,7 @@ def _service(plan: Plan, team: Draft, most: int, say: Say) -> Service:
     )
 
 
-def _scaling(plan: Plan, most: int, say: Say) -> tuple[ScaleOn, tuple[Window, ...]]:
+def _scaling(snapshot: Snapshot, plan: Plan, most: int, say: Say) -> tuple[ScaleOn, tuple[Window, ...]]:
     """What makes a service grow: by the windows or the metrics of what scales it; the default where it does not say."""
     triggers = [trigger for scaler in plan.of.scaled for trigger in items(scaler, "spec", "triggers")]
     asked = " ".join(str(value) for each in triggers for value in mapping(each, "metadata").values())
@@ -225,6 +227,9 @@ def _scaling(plan: Plan, most: int, say: Say) -> tuple[ScaleOn, tuple[Window, ..
     if windows:
         return "schedule", tuple(windows)
     why = "what it scales on is not plain" if triggers or metrics else "nothing scales it today"
+    missed = gap(snapshot, kinds.SCALED_OBJECT, kinds.HPA)
+    if missed and not (triggers or metrics):
+        why = f"what scales it was not read ({missed})"
     say(f"service {plan.title}: {why}; declared scaleOn slo, the default")
     return "slo", ()
 

@@ -10,7 +10,7 @@ import msgspec
 from plimsoll.kube import kinds
 from plimsoll.kube.declare.books import Books, Key
 from plimsoll.kube.declare.pools import Found
-from plimsoll.kube.declare.words import Say, listed, unique, valid
+from plimsoll.kube.declare.words import Say, gap, listed, unique, valid
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, items, labels, mapping, name, namespace, selects, text
 from plimsoll.kube.operands import operator_namespace
@@ -113,7 +113,9 @@ def queue_teams(snapshot: Snapshot, found: Found, books: Books, roster: Roster, 
             draft = whose
         elif free or roster.owner(as_name(title, "team")) is None:
             if not free:
-                say(f"no LocalQueue leads to ClusterQueue {title}; its team is given the namespace of its name")
+                missed = gap(snapshot, kinds.LOCAL_QUEUE)
+                why = f"no LocalQueue that was read ({missed}) leads" if missed else "no LocalQueue leads"
+                say(f"{why} to ClusterQueue {title}; its team is given the namespace of its name")
             elif len(free) < len(wanted):
                 others = listed(space for space in wanted if space not in free)
                 say(f"a namespace has one team: {others} stay with another one than {title}")
@@ -256,4 +258,7 @@ def somebody(snapshot: Snapshot, roster: Roster, say: Say) -> None:
     if not roster.drafts:
         roster.add("default", ["default"])
         nodes = len(gpu_nodes(snapshot))
-        say(f"nobody holds a GPU or has a queue on the {nodes} GPU nodes: team default stands for who will")
+        missed = gap(snapshot, kinds.POD, kinds.CLUSTER_QUEUE)
+        why = f"who uses the {nodes} GPU nodes was not read ({missed})" if missed else (
+            f"nobody holds a GPU or has a queue on the {nodes} GPU nodes")  # fmt: skip
+        say(f"{why}: team default stands for who will")

@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from plimsoll.kube.kinds import Kind
+from plimsoll.kube.snapshot import Snapshot
+
 T = TypeVar("T")
 Say = Callable[[str], None]
 """Takes one sentence about something that could not be known, or could not be said as it is."""
@@ -55,6 +58,12 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     every = list(names)
     rest = f" and {len(every) - most} more" if len(every) > most else ""
     return ", ".join(every[:most]) + rest
+
+
+def gap(snapshot: Snapshot, *wanted: Kind) -> str:
+    """Which of these kinds are not here whole, and why; "" where all are, so that what is not found does not exist."""
+    lacking = [kind for kind in wanted if not snapshot.whole(kind)]
+    return "; ".join(f"{kind.kind}: {snapshot.why_unread(kind)}" for kind in lacking)
 
 
 class Notes:
