@@ -10,10 +10,15 @@ import copy
 import gzip
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from plimsoll.check.model import Severity
+from plimsoll.check.run import review
 from plimsoll.kube.objects import Obj
+from plimsoll.pillars import all_checks
+from tests.recorded import whole
 
 HEALTHY = Path(__file__).parents[1] / "examples" / "lab" / "healthy.json.gz"
 NOW = "2026-11-24T11:03:00Z"
@@ -226,3 +231,20 @@ class Cluster:
 
 def healthy() -> Cluster:
     return Cluster(json.loads(gzip.decompress(HEALTHY.read_bytes()))["items"])
+
+
+def new_roots(cluster: Cluster) -> dict[str, str]:
+    """The root causes above info that the healthy recording has not: `ID Kind/name` to the title."""
+    return {key: said for key, said in _roots(cluster).items() if key not in _roots_before()}
+
+
+@cache
+def _roots_before() -> dict[str, str]:
+    return _roots(healthy())
+
+
+def _roots(cluster: Cluster) -> dict[str, str]:
+    answer = review(whole(cluster.items), all_checks())
+    assert not answer.broken
+    faults = (each for each in answer.failures if each.severity > Severity.INFO and each.root_cause)
+    return {f"{each.check.id} {each.finding.object}": each.finding.title for each in faults}

@@ -11,17 +11,17 @@ from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes
-from plimsoll.kube.objects import Obj, get, items, mapping, name, namespace, number, text
-from plimsoll.kube.operands import OperandState, cluster_policy, operand_states
+from plimsoll.kube.objects import Obj, get, items, name, namespace, text
+from plimsoll.kube.operands import OperandState, cluster_policy
 from plimsoll.kube.pods import events_of
 from plimsoll.kube.snapshot import Snapshot
 from plimsoll.pillars.operator.checks.age import lasting
 from plimsoll.pillars.operator.checks.hints import robbed
 from plimsoll.pillars.operator.checks.plugins import of_node
+from plimsoll.pillars.operator.checks.starting import DRIVER, driver_state, starting_drivers, startup_window
 
 _SOURCE = "gpu-operator driver container and k8s-driver-manager"
 _MANAGER = "k8s-driver-manager"
-_DRIVER = "nvidia-driver-ctr"
 _KERNEL = re.compile(
     r"nouveau|in use|GPL-incompatible|Required key|Key was rejected|Secure ?Boot|Lockdown|module verification"
     r"|modprobe|insmod|Unknown symbol|File exists",
@@ -43,8 +43,7 @@ class DriverFault(NamedTuple):
 
 def _judge(case: Case, node: str) -> DriverFault | None:
     """The one fault of a node's driver pod; None where it runs, waits for somebody else, or has no pod."""
-    states = operand_states(case.snapshot).get(node, {})
-    state = next((states[op] for op in ("driver", "vgpu-manager") if op in states and states[op].expected), None)
+    state = driver_state(case.snapshot, node)
     if state is None or state.pod is None or state.trouble is None:
         return None
     found, pod = state.trouble, state.pod
@@ -55,7 +54,7 @@ def _judge(case: Case, node: str) -> DriverFault | None:
             return DriverFault("GPU032", state, said, Severity.ERROR)
         if _killed_by_probe(case, state):
             return DriverFault("GPU033", state, said or "killed by its startup probe", Severity.ERROR)
-        kernel = found.container == _DRIVER and _KERNEL.search(said) and not _HEADERS.search(said)
+        kernel = found.container == DRIVER and _KERNEL.search(said) and not _HEADERS.search(said)
         return DriverFault("GPU031" if kernel else "GPU030", state, said, Severity.ERROR)
     if found.state == "init":
         slow = found.container == _MANAGER and (lasting(case, age, _MANAGER_PATIENCE) or robbed(case.snapshot, node))
@@ -65,28 +64,18 @@ def _judge(case: Case, node: str) -> DriverFault | None:
         stuck = found.reason in _STUCK or (bool(says) and (lasting(case, age) or robbed(case.snapshot, node)))
         return DriverFault("GPU030", state, says, Severity.ERROR) if stuck else None
     if found.state == "unready":
-        late = lasting(case, age, _startup(pod)) or robbed(case.snapshot, node)
-        return DriverFault("GPU033", state, said, Severity.ERROR if late else Severity.INFO)
+        starts = node in starting_drivers(case.snapshot)
+        return DriverFault("GPU033", state, said, Severity.INFO if starts else Severity.ERROR)
     return None
-
-
-def _startup(pod: Obj) -> timedelta:
-    """How long the driver may take to start: its startup probe's window; 21 minutes where it has none."""
-    for container in items(pod, "spec", "containers"):
-        probe = mapping(container, "startupProbe")
-        if container.get("name") == _DRIVER and probe:
-            tries = (number(probe, "failureThreshold") or 3) * (number(probe, "periodSeconds") or 10)
-            return timedelta(seconds=number(probe, "initialDelaySeconds") + tries)
-    return timedelta(minutes=21)
 
 
 def _killed_by_probe(case: Case, state: OperandState) -> bool:
     """Whether the kubelet ended the driver because its startup probe ran out."""
     pod = state.pod or {}
-    if state.trouble is None or state.trouble.container != _DRIVER or state.trouble.reason == "OOMKilled":
+    if state.trouble is None or state.trouble.container != DRIVER or state.trouble.reason == "OOMKilled":
         return False
     ended = [get(each, "lastState", "terminated", "exitCode") for each in items(pod, "status", "containerStatuses")
-             if each.get("name") == _DRIVER]  # fmt: skip
+             if each.get("name") == DRIVER]  # fmt: skip
     probed = any("tartup probe failed" in text(each, "message") for each in events_of(case.snapshot, pod))
     return probed and any(code in (137, 143) for code in ended)
 
@@ -105,8 +94,9 @@ def _faults(case: Case, id_: str) -> Iterator[tuple[str, DriverFault]]:
 
 
 def driver_broken(case: Case, node: str) -> bool:
-    """Whether a node's driver pod has a fault of its own."""
-    return _judge(case, node) is not None
+    """Whether a node's driver pod has a fault of its own; one that is only starting has none."""
+    fault = _judge(case, node)
+    return fault is not None and fault.severity >= Severity.ERROR
 
 
 def _finding(case: Case, node: str, fault: DriverFault, what: str, look: str) -> Finding:
@@ -121,8 +111,8 @@ def _finding(case: Case, node: str, fault: DriverFault, what: str, look: str) ->
         pod,
         f"{what}{restarts}" + (f": {brief(fault.says, 160)}" if fault.says else ""),
         *([f"{path}.reason", f"{path}.message"] if path.endswith(("terminated", "waiting")) else [path]),
-        seen={"container": container or _DRIVER, "message": fault.says} if fault.says else {"container": container},
-        remedy=f"kubectl -n {here} logs {title} -c {container or _DRIVER}{' --previous' if restarts else ''}\n{look}",
+        seen={"container": container or DRIVER, "message": fault.says} if fault.says else {"container": container},
+        remedy=f"kubectl -n {here} logs {title} -c {container or DRIVER}{' --previous' if restarts else ''}\n{look}",
         severity=fault.severity,
     )
 
@@ -148,7 +138,7 @@ def driver_builds(case: Case) -> Iterator[Finding]:
         else:
             look = f"kernel: {kernel}   # does driver.version support it? kubectl get node {node} -o wide"
         container = fault.state.trouble.container if fault.state.trouble else ""
-        what = "The driver container" if container in ("", _DRIVER) else f"Container {container} of the driver"
+        what = "The driver container" if container in ("", DRIVER) else f"Container {container} of the driver"
         yield _finding(case, node, fault, f"{what} does not run on {node}", look)
 
 
@@ -212,7 +202,7 @@ def driver_starts_in_time(case: Case) -> Iterator[Finding]:
     When the probe's time is over the kubelet kills it and it starts over.
     """
     for node, fault in _faults(case, "GPU033"):
-        window = int(_startup(fault.state.pod or {}).total_seconds() // 60)
+        window = int(startup_window(fault.state.pod or {}).total_seconds() // 60)
         look = (
             f"on {node}: dmesg | grep -iE 'nvrm|gsp|xid'   # a GPU that does not answer\n"
             "slow compilation: driver.usePrecompiled=true, or raise driver.startupProbe.failureThreshold"

@@ -9,7 +9,7 @@ allocatable* a plugin that just died, *0 of 0* one that is long gone, *some miss
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from plimsoll.kube import kinds
 from plimsoll.kube.nodes import allocatable, capacity, gpu_nodes
 from plimsoll.kube.objects import Obj, annotations_of, condition, items, labels, mapping, name, text
 from plimsoll.kube.snapshot import Snapshot, fact
+from plimsoll.pillars.operator.checks.starting import starting_drivers
 from plimsoll.units import count, moment
 
 STARTING = timedelta(minutes=10)  # driver, toolkit and plugin need minutes on a fresh node
@@ -44,7 +45,7 @@ def shortfalls(snapshot: Snapshot) -> dict[str, Shortfall]:
     dra = dra_nodes(snapshot)
     found = {}
     for node in gpu_nodes(snapshot):
-        if readable(node) and (wrong := _judge(node, name(node) in dra, snapshot.taken_at)):
+        if readable(node) and (wrong := _judge(node, name(node) in dra, _excuse(snapshot, node))):
             found[name(node)] = wrong
     return found
 
@@ -64,9 +65,9 @@ def dra_nodes(snapshot: Snapshot) -> dict[str, list[Obj]]:
     return found
 
 
-def _judge(node: Obj, dra: bool, now: datetime | None) -> Shortfall | None:
+def _judge(node: Obj, dra: bool, excused: tuple[str, Severity | None]) -> Shortfall | None:
     have, free = capacity(node), allocatable(node)
-    excuse, severity = _excuse(node, now)
+    excuse, severity = excused
 
     def wrong(kind: str, resource: str, offered: int = 0, wanted: int = 0) -> Shortfall:
         return Shortfall(kind, resource, offered, wanted, excuse, severity)
@@ -147,9 +148,9 @@ def _promised(node: Obj, have: dict[str, int]) -> dict[str, int]:
     return {"nvidia.com/gpu": count(tags.get("nvidia.com/gpu.count")) * count(tags.get("nvidia.com/gpu.replicas", "1"))}
 
 
-def _excuse(node: Obj, now: datetime | None) -> tuple[str, Severity | None]:
+def _excuse(snapshot: Snapshot, node: Obj) -> tuple[str, Severity | None]:
     """Why a node's numbers may be off without a fault, and how much they matter then."""
-    tags = labels(node)
+    tags, now = labels(node), snapshot.taken_at
     for operand in ("operands", "device-plugin"):
         if tags.get(f"nvidia.com/gpu.deploy.{operand}") == "false":
             return f"nvidia.com/gpu.deploy.{operand}=false keeps the device plugin off this node", Severity.WARNING
@@ -159,6 +160,8 @@ def _excuse(node: Obj, now: datetime | None) -> tuple[str, Severity | None]:
         return f"a MIG change is {state}", Severity.INFO
     if (state := text(tags, "nvidia.com/gpu-driver-upgrade-state")) not in _SETTLED:
         return f"a driver upgrade is in state {state}", Severity.INFO
+    if name(node) in starting_drivers(snapshot):
+        return "the driver is starting", Severity.INFO
     began = max(
         (each for each in (moment(text(node, "metadata", "creationTimestamp")),
                            moment(condition(node, "Ready").get("lastTransitionTime"))) if each),

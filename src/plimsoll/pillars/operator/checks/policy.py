@@ -15,6 +15,7 @@ from plimsoll.pillars.operator.checks.discovery import undiscovered
 from plimsoll.pillars.operator.checks.hints import dead, fresh
 from plimsoll.pillars.operator.checks.offer import shortfalls
 from plimsoll.pillars.operator.checks.revisions import outdated
+from plimsoll.pillars.operator.checks.starting import DRIVERS, starting_drivers
 
 _LOOK = "kubectl get clusterpolicy -o jsonpath='{.items[*].status.conditions}'"
 _STATES = {
@@ -75,14 +76,15 @@ def cluster_policy_ready(case: Case) -> Iterator[Finding]:
         return
     message = _error(policy)[1]
     bad = _not_ready(case.snapshot, message)
-    failing = [each for each in bad if each.fails]
+    starting = starting_drivers(case.snapshot)
+    failing = [each for each in bad if each.fails and not (each.operand in DRIVERS and each.node in starting)]
     nodes = sorted({each.node for each in bad})
+    passes = not lasting(case, condition(policy, "Error").get("lastTransitionTime")) or starting.issuperset(nodes)
     shown = [f"{each.operand} on {each.node}: {each.state}" for each in failing or bad]
-    began = condition(policy, "Error").get("lastTransitionTime")
     blind = not case.snapshot.whole(kinds.POD)
     if blind or any(each.operand not in SUPPORTING for each in failing):
         severity = Severity.ERROR
-    elif bad and not failing and not lasting(case, began):
+    elif bad and not failing and passes:
         severity = Severity.INFO  # operands that start, or wait for one that does
     else:
         severity = Severity.WARNING

@@ -16,6 +16,7 @@ from plimsoll.pillars.operator.checks.age import lasting
 from plimsoll.pillars.operator.checks.driver import driver_broken
 from plimsoll.pillars.operator.checks.hints import robbed
 from plimsoll.pillars.operator.checks.plugins import of_node
+from plimsoll.pillars.operator.checks.starting import starting_drivers
 
 _SOURCE = "nvidia-container-toolkit; gpu-operator troubleshooting"
 _NO_RUNTIME = "no runtime for"
@@ -126,7 +127,7 @@ def toolkit_sees_driver(case: Case) -> Iterator[Finding]:
             continue
         driver = operand_states(case.snapshot)[title].get("driver")
         due = lasting(case, text(state.pod, "metadata", "creationTimestamp")) or robbed(case.snapshot, title)
-        if not due and not driver_broken(case, title):
+        if title in starting_drivers(case.snapshot) or (not due and not driver_broken(case, title)):
             continue
         how = driver.state if driver else "not-expected"
         host = how in ("not-expected", "pre-installed", "opted-out")

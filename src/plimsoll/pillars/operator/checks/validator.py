@@ -14,6 +14,7 @@ from plimsoll.kube.pods import Trouble, labelled_pods, trouble
 from plimsoll.pillars.operator.checks.age import lasting
 from plimsoll.pillars.operator.checks.offer import shortfalls
 from plimsoll.pillars.operator.checks.plugins import of_node
+from plimsoll.pillars.operator.checks.starting import starting_drivers
 
 _STAGES = ("driver-validation", "toolkit-validation", "cuda-validation", "plugin-validation")
 _MEANS = {
@@ -74,6 +75,8 @@ def node_validated(case: Case) -> Iterator[Finding]:
         if found.state != "crash" and not lasting(case, _since(pod, stage), _STAGE_TIME):
             continue
         if found.state == "waiting" and found.reason == "PodInitializing":
+            continue
+        if found.state == "init" and node in starting_drivers(case.snapshot):
             continue
         what = f"has not passed {stage}: {_MEANS[stage]}" if stage else "does not run"
         yield of_node(
