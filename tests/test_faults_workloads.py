@@ -117,6 +117,31 @@ def an_old_notebook_grows_outside_the_queues(c: Cluster) -> None:
     })  # fmt: skip
 
 
+def _train_1_has_no_pod(c: Cluster) -> Obj:
+    c.remove(lambda o: o["kind"] == "Pod" and o["metadata"]["name"].startswith("train-1"))
+    job = c.find("Job", "train-1", "team-a")
+    job["status"] = {"active": 0}
+    workload = c.find("Workload", "job-train-1-4f8a5", "team-a")
+    c.conditions(workload, PodsReady=("False", "WaitForStart", ""), Admitted=("True", "Admitted", ""))
+    return job
+
+
+@gives("Q40 Workload/team-a/job-train-1-4f8a5")
+def a_resource_quota_refuses_the_pods_of_an_admitted_job(c: Cluster) -> None:
+    message = 'Error creating: pods "train-1-x" is forbidden: exceeded quota: gpu, requested: requests.nvidia.com/gpu=8'
+    c.event(_train_1_has_no_pod(c), "FailedCreate", message)
+
+
+@gives("Q40 Workload/team-a/job-train-1-4f8a5")
+def an_admitted_job_without_a_pod_and_without_an_event(c: Cluster) -> None:
+    _train_1_has_no_pod(c)
+
+
+@gives()
+def an_admitted_job_that_runs_in_another_cluster(c: Cluster) -> None:
+    _train_1_has_no_pod(c)["spec"]["managedBy"] = "kueue.x-k8s.io/multikueue"
+
+
 # further faults stand above this line
 
 

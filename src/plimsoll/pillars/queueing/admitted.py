@@ -6,22 +6,27 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import brief, many
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import may_explain
-from plimsoll.kube.objects import Obj, condition, get, items, name, namespace, number, text
-from plimsoll.kube.pods import trouble
+from plimsoll.kube.objects import Obj, condition, get, items, name, namespace, number, owner, text
+from plimsoll.kube.pods import events_by_object, trouble
+from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.queueing.blame import causes, outlooks
 from plimsoll.pillars.queueing.facts import (
+    Key,
     at_least,
     gpu_pods_of,
     key_of,
     state,
     submitter,
     waited,
+    workload_of,
     workload_token,
 )
 from plimsoll.pillars.queueing.supply import Stuck, stuck
 
+_COUNTS = ("active", "ready", "succeeded", "failed")
 PATIENCE = timedelta(minutes=10)  # image pull and model download; longer holds GPUs for nothing
 _SAYS = {
     "Q01": "pods outside the queues hold its GPUs", "Q19": "its flavor's nodes offer other GPU resources",
@@ -32,7 +37,7 @@ _SAYS = {
 
 @check(
     "Q40", Severity.ERROR, Layer.ADMISSION, reads=(kinds.WORKLOAD, kinds.POD),
-    remedy="kubectl get workloads -A; kubectl describe pod POD",
+    remedy="kubectl get workloads -A; kubectl -n <namespace> describe pod <pod>",
     source="kueue Workload condition PodsReady; waitForPodsReady; kubernetes-sigs/kueue#5243",
 )  # fmt: skip
 def admitted_workloads_run(case: Case) -> Iterator[Finding]:
@@ -40,8 +45,9 @@ def admitted_workloads_run(case: Case) -> Iterator[Finding]:
 
     From admission on a workload holds quota, whether its pods run or not. Unschedulable pods of an
     admitted workload mean that quota and hardware disagree: unqueued pods, too much quota, broken or
-    relabelled nodes, or free GPUs in pieces on several nodes. Where none of the causes we know
-    explains it, ten minutes are allowed for nodes to come and images to be pulled.
+    relabelled nodes, or free GPUs in pieces on several nodes. A workload without any pod is refused
+    them: a ResourceQuota of the namespace below what its queue gives, a policy, a webhook. Where none of
+    the causes we know explains it, ten minutes are allowed for nodes to come and images to be pulled.
     """
     snapshot = case.snapshot
     by_workload: dict[tuple[str, str], list[Stuck]] = {}
@@ -59,6 +65,8 @@ def admitted_workloads_run(case: Case) -> Iterator[Finding]:
             yield _unplaced(case, workload, pods, why)
         elif (broken := _broken(case, workload)) is not None:
             yield broken
+        elif _has_no_pod(case.snapshot, workload):
+            yield _podless(case, workload)
 
 
 def _unplaced(case: Case, workload: Obj, pods: list[Stuck], why: str) -> Finding:
@@ -107,14 +115,62 @@ def _broken(case: Case, workload: Obj) -> Finding | None:
             affects={workload_token(workload), f"pod/{namespace(pod)}/{name(pod)}"}
             | ({f"node/{home}"} if may_explain(case.snapshot.get(kinds.NODE, home), found) else set()),
             remedy=f"kubectl -n {namespace(pod)} describe pod {name(pod)}\n"
-            f"kubectl -n {namespace(pod)} logs {name(pod)} --all-containers --previous",
+            f"kubectl -n {namespace(pod)} logs {name(pod)} --all-containers --previous --ignore-errors=true",
         )
     return None
 
 
+@fact
+def _with_pods(snapshot: Snapshot) -> frozenset[Key]:
+    """The workloads that any pod belongs to, ended ones too."""
+    owners = (workload_of(snapshot, pod) for pod in snapshot.list(kinds.POD))
+    return frozenset(key_of(workload) for workload in owners if workload is not None)
+
+
+def _has_no_pod(snapshot: Snapshot, workload: Obj) -> bool:
+    """Whether nobody has made a single pod of an admitted workload, here or in another cluster.
+
+    Of jobs other than batch/v1 only PodsReady says so: how their pods name them is not known of all.
+    """
+    if not snapshot.whole(kinds.POD) or text(workload, "status", "clusterName"):
+        return False
+    own = owner(workload)
+    job = snapshot.get(kinds.JOB, text(own, "name"), namespace(workload)) if own.get("kind") == "Job" else None
+    if job is None and condition(workload, "PodsReady").get("status") != "False":
+        return False
+    if job is not None and (get(job, "spec", "managedBy") or any(number(job, "status", each) for each in _COUNTS)):
+        return False
+    return key_of(workload) not in _with_pods(snapshot)
+
+
+def _podless(case: Case, workload: Obj) -> Finding:
+    own, space = owner(workload), namespace(workload)
+    kind, title = text(own, "kind"), text(own, "name")
+    refused = [
+        text(event, "message")
+        for event in events_by_object(case.snapshot).get((kind, space, title), [])
+        if event.get("reason") == "FailedCreate"
+    ]
+    said = refused[-1] if refused else ""
+    return case.finding(
+        workload,
+        f"{submitter(workload)} in {space} holds quota but nobody has made a pod of it: "
+        + (brief(said, 200) or "no event says why"),
+        "status.conditions[PodsReady].reason",
+        "status.conditions[Admitted].lastTransitionTime",
+        "status.admission.clusterQueue",
+        seen={"pods": 0, "FailedCreate says": said or None},
+        affects={workload_token(workload)},
+        remedy=f"kubectl -n {space} describe {kind.lower() or 'workload'} {title or name(workload)}   # its events\n"
+        f"kubectl -n {space} get resourcequotas,limitranges\n"
+        f"exceeded quota: raise the ResourceQuota to what the LocalQueues of {space} may admit, or take its GPU "
+        "lines out",
+    )
+
+
 @check(
     "Q41", Severity.WARNING, Layer.ADMISSION, reads=(kinds.WORKLOAD,),
-    remedy="kubectl describe workload NAME   # status.requeueState, Evicted",
+    remedy="kubectl -n <namespace> describe workload <name>   # status.requeueState, Evicted",
     source="kueue waitForPodsReady.requeuingStrategy.backoffLimitCount (null: endless)",
 )  # fmt: skip
 def nothing_is_requeued_for_ever(case: Case) -> Iterator[Finding]:
@@ -128,7 +184,7 @@ def nothing_is_requeued_for_ever(case: Case) -> Iterator[Finding]:
         if rounds >= 3 and state(workload) in ("waiting", "reserved", "admitted"):
             yield case.finding(
                 workload,
-                f"{submitter(workload)} in {namespace(workload)} was evicted and queued again {rounds} times",
+                f"{submitter(workload)} in {namespace(workload)} was evicted and queued again {many(rounds, 'time')}",
                 "status.requeueState.count",
                 "status.requeueState.requeueAt",
                 "status.conditions[Evicted].message",
@@ -140,7 +196,7 @@ def nothing_is_requeued_for_ever(case: Case) -> Iterator[Finding]:
 
 @check(
     "Q43", Severity.WARNING, Layer.ADMISSION, reads=(kinds.WORKLOAD,),
-    remedy="kubectl patch workload NAME --type merge -p '{\"spec\":{\"active\":true}}'",
+    remedy="kubectl -n <namespace> patch workload <name> --type merge -p '{\"spec\":{\"active\":true}}'",
     source="kueue Workload.spec.active, Evicted reasons DeactivatedDueTo…",
 )  # fmt: skip
 def nothing_was_given_up(case: Case) -> Iterator[Finding]:
@@ -178,7 +234,7 @@ def nothing_was_given_up(case: Case) -> Iterator[Finding]:
 
 @check(
     "Q44", Severity.ERROR, Layer.ADMISSION, reads=(kinds.WORKLOAD,),
-    remedy="kubectl describe workload NAME; kubectl get provisioningrequests -A",
+    remedy="kubectl -n <namespace> describe workload <name>; kubectl get provisioningrequests -A",
     source="kueue Workload.status.admissionChecks; kubernetes-sigs/kueue#3322",
 )  # fmt: skip
 def reserved_quota_is_used(case: Case) -> Iterator[Finding]:
