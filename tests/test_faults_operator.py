@@ -10,7 +10,14 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults import OPERANDS, Cluster, healthy, new_roots
+from plimsoll.check.model import Severity
+from plimsoll.check.run import review
+from plimsoll.kube import kinds
+from plimsoll.kube.snapshot import Coverage, Snapshot, Source
+from plimsoll.pillars import all_checks
+from plimsoll.units import moment
+from tests.faults import NOW, OPERANDS, Cluster, healthy, new_roots
+from tests.test_faults import nouveau_is_loaded, toolkit_crashes
 
 Fault = Callable[[Cluster], None]
 FAULTS: list[tuple[Fault, set[str]]] = []
@@ -89,3 +96,22 @@ def test_the_roots_are_these_and_no_others(fault: Fault, roots: set[str]) -> Non
     fault(cluster)
     found = new_roots(cluster)
     assert set(found) == roots, found
+
+
+@pytest.mark.parametrize(
+    ("fault", "root"), [(nouveau_is_loaded, "GPU031 Node/h100-3"), (toolkit_crashes, "GPU045 Node/h100-2")]
+)
+def test_nodes_and_pods_alone_tell_the_root(fault: Fault, root: str) -> None:
+    """What `kubectl get nodes,pods -A` prints: no DaemonSet, no policy, no event."""
+    cluster = healthy()
+    fault(cluster)
+    read = [obj for obj in cluster.items if obj["kind"] in ("Node", "Pod")]
+    coverage = {kinds.NODE: Coverage.WHOLE, kinds.POD: Coverage.WHOLE}
+    answer = review(
+        Snapshot(read, source=Source("list", "test", "inferred"), taken_at=moment(NOW), coverage=coverage), all_checks()
+    )
+    assert {
+        f"{each.check.id} {each.finding.object}"
+        for each in answer.failures
+        if each.root_cause and each.severity >= Severity.ERROR
+    } == {root}

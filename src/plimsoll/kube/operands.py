@@ -204,11 +204,13 @@ def gate(operand: str) -> str:
 def operand_states(snapshot: Snapshot) -> dict[str, dict[str, OperandState]]:
     """How every operand is doing on every GPU node: node name to operand to state.
 
-    Every GPU node is a key. An operand the cluster does not have is left out; on a node the
+    Every GPU node is a key. An operand the cluster does not have is left out (its DaemonSet says,
+    or its pods where not every DaemonSet was read); on a node the
     operator has not adopted (no gate label: a managed add-on's node, say) nothing is expected.
     """
     there, pods = operand_daemonsets(snapshot), operand_pods(snapshot)
-    asked = [each for each in OPERANDS if each.name in there or enabled(snapshot, each.name)]
+    shown = set(there) if snapshot.whole(kinds.DAEMON_SET) else {*there, *(operand for operand, _ in pods)}
+    asked = [each for each in OPERANDS if each.name in shown or enabled(snapshot, each.name)]
     off = {each.name for each in asked if enabled(snapshot, each.name) is False}
     gone = "absent" if snapshot.whole(kinds.POD, kinds.DAEMON_SET) else "unknown"
     templates = {operand: [(one, pod_template(one)) for one in sets] for operand, sets in there.items()}

@@ -31,7 +31,7 @@ def _groups(case: Case, kind: str) -> list[tuple[Obj, list[str], list[Placement]
     return found
 
 
-@check("GPU018", Severity.ERROR, Layer.PLACEMENT, reads=(kinds.NODE, kinds.EVENT), whole=(kinds.DAEMON_SET, kinds.POD),
+@check("GPU018", Severity.ERROR, Layer.PLACEMENT, reads=(kinds.NODE,), whole=(kinds.DAEMON_SET, kinds.POD),
        remedy="kubectl -n gpu-operator get events --field-selector reason=FailedCreate",
        source="Kubernetes Pod Security admission, ResourceQuota scopes; gpu-operator psa.enabled")  # fmt: skip
 def operand_pods_accepted(case: Case) -> Iterator[Finding]:

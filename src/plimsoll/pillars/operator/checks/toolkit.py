@@ -61,7 +61,7 @@ def _without_runtime(snapshot: Snapshot) -> dict[str, tuple[Obj, str]]:
     "GPU045",
     Severity.ERROR,
     Layer.TOOLKIT,
-    reads=(kinds.POD, kinds.EVENT),
+    reads=(kinds.POD,),
     remedy="kubectl -n gpu-operator logs ds/nvidia-container-toolkit-daemonset",
     source=_SOURCE,
 )

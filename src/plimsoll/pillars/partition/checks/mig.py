@@ -61,7 +61,7 @@ def _again(case: Case, node: Obj, wanted: str) -> str:
 
 
 @check(
-    "GPU075", Severity.ERROR, Layer.PARTITION, reads=(kinds.NODE, kinds.POD, kinds.EVENT),
+    "GPU075", Severity.ERROR, Layer.PARTITION, reads=(kinds.NODE,),
     remedy="Read the MIG manager's log on the node, free its GPUs, then set nvidia.com/mig.config again.",
     source=_SOURCE + "gpu-operator #262, #646; mig-parted #181",
 )  # fmt: skip
