@@ -142,6 +142,26 @@ def an_admitted_job_that_runs_in_another_cluster(c: Cluster) -> None:
     _train_1_has_no_pod(c)["spec"]["managedBy"] = "kueue.x-k8s.io/multikueue"
 
 
+def _starts_again(c: Cluster, prefix: str) -> None:
+    (pod,) = c.pods_like(prefix, "keda")
+    c.unavailable(prefix, "keda")
+    pod["metadata"]["creationTimestamp"] = JUST_NOW
+    c.ready(pod, "False")
+    for status in pod["status"]["containerStatuses"]:
+        status |= {"ready": False, "started": False, "state": {"waiting": {"reason": "ContainerCreating"}}}
+
+
+@gives()
+def parts_of_keda_start_again(c: Cluster) -> None:
+    for each in ("keda-operator", "keda-metrics-apiserver", "keda-admission"):
+        _starts_again(c, each)
+    c.without_endpoints("keda-metrics-apiserver", "keda")
+    message = "endpoints for service/keda-metrics-apiserver in keda have no addresses"
+    c.conditions(
+        c.find("APIService", "v1beta1.external.metrics.k8s.io"), Available=("False", "MissingEndpoints", message)
+    )
+
+
 # further faults stand above this line
 
 

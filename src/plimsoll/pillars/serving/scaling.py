@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
-from plimsoll.check.words import brief
+from plimsoll.check.words import brief, many
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj, condition, get, items, labels, name, namespace, number, text
 from plimsoll.kube.served import find_target, hpas_by_target, scaled_by_target, scaled_object_of, target, target_token
@@ -20,6 +20,7 @@ from plimsoll.pillars.serving.state import (
     replicas,
     says,
     scaling_services,
+    starting,
     unavailable,
     young,
 )
@@ -42,9 +43,11 @@ def keda_runs(case: Case) -> Iterator[Finding]:
     parts = keda_parts(snapshot)
     found = False
     for each in (*parts["operator"], *parts["metrics"]):
-        if unavailable(each) is not True or (young(case, each) and replicas(each)):
+        if unavailable(each) is not True:
             continue
         found = True
+        if starting(case, each):
+            continue  # nor is what stands on it to blame yet
         why = "it is scaled to 0" if replicas(each) == 0 else says(first_trouble(snapshot, each))
         yield _down(case, each, f"KEDA's {namespace(each)}/{name(each)} has no available replica: {why}")
     service = snapshot.get(kinds.API_SERVICE, METRICS_API)
@@ -89,7 +92,7 @@ def keda_webhook_runs(case: Case) -> Iterator[Finding]:
     ScaledObject either times out or is let through unchecked, as its failure policy says.
     """
     for each in keda_parts(case.snapshot)["webhook"]:
-        if unavailable(each) is True and not (young(case, each) and replicas(each)):
+        if unavailable(each) is True and not starting(case, each):
             why = "it is scaled to 0" if replicas(each) == 0 else says(first_trouble(case.snapshot, each))
             yield case.finding(
                 each,
@@ -171,7 +174,7 @@ _REMEDY = {
 
 
 @check("V51", Severity.ERROR, Layer.SCALER, reads=(kinds.SCALED_OBJECT,),
-       remedy="kubectl describe scaledobject",
+       remedy="kubectl -n <namespace> describe scaledobject <name>",
        source="keda pkg/scaling, pkg/scalers/prometheus_scaler; llm-d-benchmark#1724")  # fmt: skip
 def triggers_work(case: Case) -> Iterator[Finding]:
     """Every ScaledObject finds its target and can read its triggers.
@@ -204,7 +207,7 @@ def triggers_work(case: Case) -> Iterator[Finding]:
 
 
 @check("V53", Severity.WARNING, Layer.SCALER, reads=(kinds.SCALED_OBJECT,),
-       remedy="kubectl describe scaledobject", source="keda pkg/fallback")  # fmt: skip
+       remedy="kubectl -n <namespace> describe scaledobject <name>", source="keda pkg/fallback")  # fmt: skip
 def no_fallback_is_active(case: Case) -> Iterator[Finding]:
     """No service runs on the replicas of its fallback.
 
@@ -217,7 +220,7 @@ def no_fallback_is_active(case: Case) -> Iterator[Finding]:
         yield case.finding(
             scaled,
             f"ScaledObject {namespace(scaled)}/{name(scaled)} runs on its fallback of "
-            f"{number(scaled, 'spec', 'fallback', 'replicas')} replicas: a trigger cannot be read",
+            f"{many(number(scaled, 'spec', 'fallback', 'replicas'), 'replica')}: a trigger cannot be read",
             "status.conditions[Fallback].message",
             "status.health",
             "spec.fallback",
@@ -228,7 +231,7 @@ def no_fallback_is_active(case: Case) -> Iterator[Finding]:
 
 
 @check("V54", Severity.ERROR, Layer.AUTOSCALER, reads=(kinds.HPA,),
-       remedy="kubectl describe hpa",
+       remedy="kubectl -n <namespace> describe hpa <name>",
        source="Kubernetes HPA conditions; k8s-ai-conformance v1.35 kops recording (FailedGetPodsMetric)")  # fmt: skip
 def autoscalers_are_active(case: Case) -> Iterator[Finding]:
     """Every autoscaler can read its metric and its target.
@@ -273,7 +276,7 @@ def _hpa_remedy(hpa: Obj, scaled: Obj | None, reason: str) -> str:
 
 
 @check("V55", Severity.WARNING, Layer.SCALER, reads=(kinds.SCALED_OBJECT,),
-       remedy="kubectl annotate scaledobject <name> autoscaling.keda.sh/paused-",
+       remedy="kubectl -n <namespace> annotate scaledobject <name> autoscaling.keda.sh/paused-",
        source="KEDA docs (pause autoscaling)")  # fmt: skip
 def no_scaler_is_paused(case: Case) -> Iterator[Finding]:
     """No ScaledObject is paused.
@@ -288,7 +291,7 @@ def no_scaler_is_paused(case: Case) -> Iterator[Finding]:
         yield case.finding(
             scaled,
             f"ScaledObject {namespace(scaled)}/{name(scaled)} is paused"
-            + (f" at {fixed} replicas" if fixed is not None else ""),
+            + (f" at {fixed} replica{'' if str(fixed) == '1' else 's'}" if fixed is not None else ""),
             "metadata.annotations[autoscaling.keda.sh/paused]",
             "metadata.annotations[autoscaling.keda.sh/paused-replicas]",
             "status.conditions[Paused].status",
@@ -325,7 +328,7 @@ def one_scaler_per_target(case: Case) -> Iterator[Finding]:
 
 
 @check("V52", Severity.ERROR, Layer.SCALER, reads=(kinds.DEPLOYMENT, kinds.STATEFUL_SET), whole=(kinds.POD,),
-       remedy="kubectl describe deploy", source="Deployment and pod status")  # fmt: skip
+       remedy="kubectl -n <namespace> describe deploy <name>", source="Deployment and pod status")  # fmt: skip
 def services_have_a_ready_replica(case: Case) -> Iterator[Finding]:
     """Every served model that asks for replicas has a ready one.
 
@@ -345,14 +348,17 @@ def services_have_a_ready_replica(case: Case) -> Iterator[Finding]:
                 continue
         yield case.finding(
             each.what.obj,
-            f"{kind} {here}/{title} serves nobody: none of its {replicas(each.what.obj)} replicas is ready, "
-            f"{says(each.first)}",
+            f"{kind} {here}/{title} serves nobody: {_none_ready(replicas(each.what.obj))}, {says(each.first)}",
             "spec.replicas",
             "status.readyReplicas",
             seen={f"pod {name(each.first[0])}: {each.first[1].path}": each.first[1].reason} if each.first else {},
             affects=each.affects,
             remedy=_service_remedy(here, title, kind, each.first[1].state if each.first else "none"),
         )
+
+
+def _none_ready(number: int) -> str:
+    return "its one replica is not ready" if number == 1 else f"none of its {number} replicas is ready"
 
 
 def _loading(case: Case, pod: Obj) -> bool:

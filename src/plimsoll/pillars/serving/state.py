@@ -28,6 +28,17 @@ def young(case: Case, obj: Obj, least: timedelta = YOUNG) -> bool:
     return case.now is not None and made is not None and case.now - made < least
 
 
+def starting(case: Case, workload: Obj) -> bool:
+    """Whether a workload that asks for replicas has none yet because it, or its youngest pod, was just made."""
+    if not replicas(workload):
+        return False
+    pods = [pod for pod in pods_of(case.snapshot, workload) if not finished(pod)]
+    known = [why for pod in pods if (why := trouble(pod))]
+    if any(why.state in ("crash", "image", "unschedulable") for why in known):
+        return young(case, workload)
+    return young(case, workload) or any(young(case, pod) for pod in pods)
+
+
 @fact
 def keda_parts(snapshot: Snapshot) -> dict[str, list[Obj]]:
     """KEDA's Deployments by role: operator, metrics (the metrics API server), webhook."""
