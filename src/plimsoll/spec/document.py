@@ -212,7 +212,7 @@ def _text(content: bytes | str, where: str) -> str:
         except UnicodeDecodeError as error:
             before = content[: error.start].decode("utf-8")
             _refuse_unprintable(before, refuse)
-            raise refuse(before, f"must be UTF-8, and the byte 0x{content[error.start]:02x} is none") from None
+            raise refuse(before, f"must be UTF-8, and the byte 0x{content[error.start]:02x} here is not") from None
     else:
         text = content
     text = text.removeprefix("\ufeff")

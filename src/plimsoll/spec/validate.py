@@ -146,7 +146,7 @@ def _hint(kind: str, error: Any, rule: dict[str, Any]) -> str:
 
 def _field_hint(name: str, rule: dict[str, Any]) -> str:
     if name == "<<":
-        return "merge keys are no part of YAML 1.2; repeat the fields"
+        return "merge keys are not part of YAML 1.2; repeat the fields"
     known = list(rule.get("properties", {}))
     return _did_you_mean(name, known) or f"there are {', '.join(known)}"
 

@@ -451,7 +451,7 @@ spot:
 teams:
   - name: a
     quota:
-      fleeting: 8     #! must be left out: spot.never has team a
+      fleeting: 8     #! must be left out: spot.never keeps team a off spot
 spot:
   never:
     - a

@@ -28,7 +28,7 @@ REFUSED = {
     "binary": (bytes(range(256)), 1, 1, "U+0000"),
     "gzip": (gzip.compress(b"kind: Platform"), 1, 1, "this is a gzip file"),
     "zstd": (b"\x28\xb5\x2f\xfd\x00", 1, 1, "this is a zstd file"),
-    "Latin-1": ("a: 1\nb: é\n".encode("latin-1"), 2, 4, "must be UTF-8, and the byte 0xe9 is none"),
+    "Latin-1": ("a: 1\nb: é\n".encode("latin-1"), 2, 4, "must be UTF-8, and the byte 0xe9 here is not"),
     "UTF-16": ("a: 1\n".encode("utf-16"), 1, 1, "must be UTF-8, and this is UTF-16; save it as UTF-8"),
     "UTF-16 big endian": (b"\xfe\xff\x00a", 1, 1, "this is UTF-16"),
     "UTF-32": ("a: 1\n".encode("utf-32"), 1, 1, "this is UTF-32"),

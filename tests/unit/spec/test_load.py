@@ -139,7 +139,7 @@ teams: [{name: a, quota: {p: 1.0}}]
 
 
 def test_a_merge_key_is_no_field() -> None:
-    with pytest.raises(SpecError, match="there is no such field; merge keys are no part"):
+    with pytest.raises(SpecError, match="there is no such field; merge keys are not part"):
         load("pools:\n  - &p {name: p, gpu: L4, gpusPerNode: 1, nodes: {max: 1}}\n  - {<<: *p, name: q}\n", "p")
 
 
