@@ -162,6 +162,33 @@ def parts_of_keda_start_again(c: Cluster) -> None:
     )
 
 
+def _metrics_api_is_away(c: Cluster, group: str, metric: Obj) -> None:
+    """Two plain HPAs read `metric` from an API without endpoints."""
+    service = c.copy(c.find("APIService", "v1beta1.external.metrics.k8s.io"), f"v1beta1.{group}")
+    service["spec"] |= {"group": group, "service": {"name": "adapter", "namespace": "monitoring"}}
+    message = 'endpoints for service/adapter in "monitoring" have no addresses'
+    c.conditions(service, Available=("False", "MissingEndpoints", message))
+    for target in ("dev-l4", "other"):
+        hpa = c.copy(c.find("HorizontalPodAutoscaler", "keda-hpa-chat", "serving"), target, namespace="team-b")
+        hpa["metadata"].pop("ownerReferences")
+        hpa["metadata"]["creationTimestamp"] = AGO
+        hpa["spec"] |= {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": target},
+            "metrics": [metric],
+        }
+        c.conditions(hpa, ScalingActive=("False", "FailedGetResourceMetric", "the server is currently unable"))
+
+
+@gives("V00 APIService/v1beta1.metrics.k8s.io")
+def metrics_server_is_away(c: Cluster) -> None:
+    _metrics_api_is_away(c, "metrics.k8s.io", {"type": "Resource", "resource": {"name": "cpu"}})
+
+
+@gives("V00 APIService/v1beta1.custom.metrics.k8s.io")
+def the_metrics_adapter_is_away(c: Cluster) -> None:
+    _metrics_api_is_away(c, "custom.metrics.k8s.io", {"type": "Pods", "pods": {"metric": {"name": "queue"}}})
+
+
 # further faults stand above this line
 
 

@@ -29,16 +29,24 @@ METRICS_API = "v1beta1.external.metrics.k8s.io"
 _GET = re.compile(r'Get "[^"]*": ')  # the whole query, encoded; the evidence keeps it
 
 
-@check("V00", Severity.CRITICAL, Layer.CLUSTER, reads=(kinds.DEPLOYMENT, kinds.API_SERVICE),
+_GROUPS = {  # metrics APIs other than KEDA's, and the types of HPA metrics they serve
+    "metrics.k8s.io": ("Resource", "ContainerResource"),
+    "custom.metrics.k8s.io": ("Pods", "Object"),
+}
+
+
+@check("V00", Severity.CRITICAL, Layer.CLUSTER, reads=(kinds.DEPLOYMENT, kinds.API_SERVICE, kinds.HPA),
        remedy="kubectl -n keda get deploy,pods; kubectl get apiservice v1beta1.external.metrics.k8s.io",
        source="KEDA docs (architecture; troubleshooting: FailedDiscoveryCheck behind a proxy)")  # fmt: skip
 def keda_runs(case: Case) -> Iterator[Finding]:
-    """KEDA's operator and its metrics API server are up.
+    """KEDA's operator and every metrics API that autoscalers read are up.
 
     The operator reads every trigger and the metrics server hands the values to the autoscalers. With
     either gone, every service KEDA scales stays at the replicas it has: it does not grow under load
     and nothing wakes one that sleeps at 0. Their ScaledObjects keep showing the last state.
+    So it is with autoscalers that read CPU use from metrics-server or pod metrics from an adapter.
     """
+    yield from _mute(case)
     snapshot = case.snapshot
     parts = keda_parts(snapshot)
     found = False
@@ -66,6 +74,38 @@ def keda_runs(case: Case) -> Iterator[Finding]:
         "if the API server goes through a proxy, put the Service range and .svc into its no_proxy; if a NetworkPolicy "
         "or firewall stands between, open the adapter's port (6443 of the pod)",
     )
+
+
+def _mute(case: Case) -> Iterator[Finding]:
+    """Metrics APIs other than KEDA's that the API server cannot reach, while HPAs read from them."""
+    services = case.snapshot.list(kinds.API_SERVICE)
+    for group, types in _GROUPS.items():
+        own = sorted((each for each in services if text(each, "spec", "group") == group), key=name)
+        readers = [hpa for hpa in case.snapshot.list(kinds.HPA) if _metric_types(hpa) & set(types)]
+        affects = {target_token(hpa) for hpa in readers} - set(down(case.snapshot))
+        if not own or not affects or any(condition(each, "Available").get("status") != "False" for each in own):
+            continue
+        said = condition(own[0], "Available")
+        here, title = text(own[0], "spec", "service", "namespace"), text(own[0], "spec", "service", "name")
+        yield case.finding(
+            own[0],
+            f"The API server cannot reach {group}, which {many(len(affects), 'autoscaled workload')} "
+            f"need{'s' if len(affects) == 1 else ''}: {text(said, 'reason')}: {brief(text(said, 'message'), 160)}",
+            "status.conditions[Available].reason",
+            "status.conditions[Available].message",
+            "spec.service.namespace",
+            "spec.service.name",
+            affects=affects,
+            severity=Severity.ERROR,
+            remedy=f"kubectl get apiservice {name(own[0])} -o yaml\n"
+            f"kubectl -n {here} get service {title}; kubectl -n {here} get endpointslices,pods -o wide\n"
+            f"kubectl -n {here} describe service {title}   # its selector must match pods that are ready",
+        )
+
+
+def _metric_types(hpa: Obj) -> set[str]:
+    """The types of metrics an HPA reads; CPU use where it names none."""
+    return {text(metric, "type") for metric in items(hpa, "spec", "metrics")} or {"Resource"}
 
 
 def _down(case: Case, part: Obj, title: str) -> Finding:
