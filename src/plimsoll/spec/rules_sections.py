@@ -55,7 +55,8 @@ def never(view: View) -> Iterator[Problem]:
         for pool in team.quota:
             if pool in view.pools and view.pools[pool].capacity == "spot":
                 yield Problem(
-                    path=("teams", index, "quota", pool), allowed=f"must be left out: spot.never keeps team {team.name} off spot"
+                    path=("teams", index, "quota", pool),
+                    allowed=f"must be left out: spot.never keeps team {team.name} off spot",
                 )
 
 
