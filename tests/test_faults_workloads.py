@@ -189,6 +189,29 @@ def the_metrics_adapter_is_away(c: Cluster) -> None:
     _metrics_api_is_away(c, "custom.metrics.k8s.io", {"type": "Pods", "pods": {"metric": {"name": "queue"}}})
 
 
+def _a_node_is_lost(c: Cluster, node: str) -> None:
+    lost = c.node(node)
+    c.conditions(lost, Ready=("Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status."))
+    lost["spec"].setdefault("taints", []).extend(
+        {"key": "node.kubernetes.io/unreachable", "effect": effect} for effect in ("NoSchedule", "NoExecute")
+    )
+    for pod in [o for o in c.items if o["kind"] == "Pod" and o["spec"].get("nodeName") == node]:
+        c.ready(pod, "False")
+
+
+@gives("GPU111 Node/cpu-0")
+def the_node_that_carries_the_controllers_is_lost(c: Cluster) -> None:
+    _a_node_is_lost(c, "cpu-0")
+    for part in [o for o in c.items if o["kind"] == "Deployment"]:
+        if part["metadata"]["namespace"] in ("gpu-operator", "keda", "kueue-system"):
+            c.unavailable(part["metadata"]["name"], part["metadata"]["namespace"])
+    c.without_endpoints("kueue-webhook-service", "kueue-system")
+    c.without_endpoints("keda-metrics-apiserver", "keda")
+    c.conditions(c.find("APIService", "v1beta1.external.metrics.k8s.io"), Available=("False", "MissingEndpoints", ""))
+    hpa = c.find("HorizontalPodAutoscaler", "keda-hpa-chat", "serving")
+    c.conditions(hpa, ScalingActive=("False", "FailedGetExternalMetric", "unable to get external metric"))
+
+
 # further faults stand above this line
 
 

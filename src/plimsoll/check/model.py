@@ -44,6 +44,7 @@ class Layer(IntEnum):
     """
 
     RISK = 0
+    HOST = 5  # a machine that the parts below run on
     CLUSTER = 10  # API, controllers and webhooks every other layer stands on
     NODE = 20  # the kubelet itself: NotReady, lost
     DISCOVERY = 30  # NFD sees the GPU, the operator adopts the node

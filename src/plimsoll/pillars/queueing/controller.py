@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
-from plimsoll.kube.objects import Obj, containers, get, items, labels, name, namespace, number, owner, selects, text
+from plimsoll.kube.control import kueue_managers
+from plimsoll.kube.objects import Obj, get, items, labels, name, namespace, number, owner, selects, text
 from plimsoll.kube.pods import gpu_requests, trouble
 from plimsoll.kube.served import pods_by_namespace
 from plimsoll.kube.snapshot import Snapshot
@@ -24,17 +25,6 @@ from plimsoll.pillars.queueing.facts import (
 
 _EVERYTHING = ("queue/*", "localqueue/*", "workload/*")
 _START = timedelta(minutes=2)  # pulls its image, wins the lease, builds its caches
-
-
-def _managers(snapshot: Snapshot) -> list[Obj]:
-    """The Deployments that run Kueue's controller, whatever they are called."""
-    return [
-        each
-        for each in snapshot.list(kinds.DEPLOYMENT)
-        if name(each) == "kueue-controller-manager"
-        or (labels(each).get("app.kubernetes.io/name") == "kueue" and "control-plane" in labels(each))
-        or any("/kueue/kueue" in text(c, "image") for _, c in containers(get(each, "spec", "template") or {}))
-    ]
 
 
 @check(
@@ -54,7 +44,7 @@ def kueue_runs(case: Case) -> Iterator[Finding]:
     queues = snapshot.list(kinds.CLUSTER_QUEUE)
     if not queues:
         return
-    managers = _managers(snapshot)
+    managers = kueue_managers(snapshot)
     if not managers:
         yield case.finding(
             snapshot.get(kinds.CRD, "clusterqueues.kueue.x-k8s.io") or queues[0],
@@ -62,7 +52,8 @@ def kueue_runs(case: Case) -> Iterator[Finding]:
             seen={"ClusterQueues": len(queues), "Deployments of Kueue": 0},
             affects=_EVERYTHING,
             remedy="kubectl get deployments -A | grep -i kueue\n"
-            "helm upgrade --install kueue oci://registry.k8s.io/kueue/charts/kueue -n kueue-system --create-namespace",
+            "helm upgrade --install kueue oci://registry.k8s.io/kueue/charts/kueue -n kueue-system --create-namespace "
+            "--reset-then-reuse-values",
         )
         return
     for manager in managers:
@@ -222,14 +213,20 @@ def priority_classes_exist(case: Case) -> Iterator[Finding]:
             "spec.suspend",
             seen={"existing classes": ", ".join(have)},
             affects={f"workload/{space}/{title}", f"localqueue/{space}/{labels(job).get(QUEUE_LABEL)}"},
-            remedy=f"kubectl get workloadpriorityclasses{f'   # did you mean {guess}?' if guess else ''}\n"
-            f"kubectl -n {space} label job {title} {PRIORITY_LABEL}={guess or 'NAME'} --overwrite",
+            remedy="kubectl get workloadpriorityclasses"
+            + (f"   # did you mean {guess}?" if guess else "")
+            + "\n"
+            + (
+                f"kubectl -n {space} label job {title} {PRIORITY_LABEL}={guess} --overwrite"
+                if guess
+                else f"create {class_}, or set the label {PRIORITY_LABEL} of the job to a class that exists"
+            ),
         )
 
 
 @check(
     "Q04", Severity.ERROR, Layer.ADMISSION, reads=(kinds.JOB, kinds.CONFIG_MAP), whole=(kinds.WORKLOAD,),
-    remedy="kubectl -n NAMESPACE label job NAME kueue.x-k8s.io/queue-name=QUEUE",
+    remedy="kubectl -n <namespace> label job <name> kueue.x-k8s.io/queue-name=<queue>",
     source="kubernetes-sigs/kueue#3637: manageJobsWithoutQueueName suspends jobs without a queue",
 )  # fmt: skip
 def no_job_waits_without_a_queue(case: Case) -> Iterator[Finding]:
@@ -257,6 +254,10 @@ def no_job_waits_without_a_queue(case: Case) -> Iterator[Finding]:
                 f"metadata.labels[{QUEUE_LABEL}]",
                 seen={f"LocalQueues in {space}": ", ".join(queues), "asks for": str(wanted)},
                 affects={f"workload/{space}/{title}"},
-                remedy=f"kubectl -n {space} label job {title} {QUEUE_LABEL}={queues[0] if queues else 'NAME'}\n"
-                f"For all jobs of the namespace: a LocalQueue named default in {space}",
+                remedy=(
+                    f"kubectl -n {space} label job {title} {QUEUE_LABEL}={queues[0]}\n"
+                    if queues
+                    else f"make a LocalQueue in {space} and name it in the job's label {QUEUE_LABEL}\n"
+                )
+                + f"For all jobs of the namespace: a LocalQueue named default in {space}",
             )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.check.words import brief, many
 from plimsoll.kube import kinds
+from plimsoll.kube.control import keda_parts
 from plimsoll.kube.objects import Obj, condition, get, items, labels, name, namespace, number, text
 from plimsoll.kube.served import find_target, hpas_by_target, scaled_by_target, scaled_object_of, target, target_token
 from plimsoll.pillars.serving.state import (
@@ -15,8 +16,8 @@ from plimsoll.pillars.serving.state import (
     broken_trigger,
     down,
     first_trouble,
-    keda_parts,
     paused,
+    pod_tokens,
     replicas,
     says,
     scaling_services,
@@ -116,7 +117,7 @@ def _down(case: Case, part: Obj, title: str) -> Finding:
         "status.availableReplicas",
         "status.conditions[Available].reason",
         "spec.replicas",
-        affects=scaling_services(case.snapshot),
+        affects=scaling_services(case.snapshot) | pod_tokens(case.snapshot, part),
         remedy=(f"kubectl -n {here} scale deploy {name(part)} --replicas=1\n" if replicas(part) == 0 else "")
         + f"kubectl -n {here} describe deploy {name(part)}\nkubectl -n {here} logs deploy/{name(part)} --previous",
     )
@@ -139,6 +140,7 @@ def keda_webhook_runs(case: Case) -> Iterator[Finding]:
                 f"KEDA's admission webhook {namespace(each)}/{name(each)} has no available replica: {why}",
                 "status.availableReplicas",
                 "spec.replicas",
+                affects=pod_tokens(case.snapshot, each),
                 remedy=f"kubectl -n {namespace(each)} describe deploy {name(each)}\n"
                 "where it runs but times out: open port 9443 from the control plane to the pod",
             )

@@ -18,8 +18,6 @@ from plimsoll.units import moment
 
 STARTING = timedelta(minutes=20)  # the slowest published vLLM cold starts on a warm node (1 to 11 minutes)
 YOUNG = timedelta(minutes=3)  # controllers and schedulers need a moment
-_KEDA = {"keda-operator": "operator", "keda-metrics-apiserver": "metrics", "keda-operator-metrics-apiserver": "metrics",
-         "keda-admission": "webhook", "keda-admission-webhooks": "webhook"}  # fmt: skip
 
 
 def young(case: Case, obj: Obj, least: timedelta = YOUNG) -> bool:
@@ -37,16 +35,6 @@ def starting(case: Case, workload: Obj) -> bool:
     if any(why.state in ("crash", "image", "unschedulable") for why in known):
         return young(case, workload)
     return young(case, workload) or any(young(case, pod) for pod in pods)
-
-
-@fact
-def keda_parts(snapshot: Snapshot) -> dict[str, list[Obj]]:
-    """KEDA's Deployments by role: operator, metrics (the metrics API server), webhook."""
-    found: dict[str, list[Obj]] = {"operator": [], "metrics": [], "webhook": []}
-    for each in snapshot.list(kinds.DEPLOYMENT):
-        if role := _KEDA.get(name(each)) or _KEDA.get(text(labels(each), "app.kubernetes.io/name")):
-            found[role].append(each)
-    return found
 
 
 def unavailable(workload: Obj) -> bool | None:
@@ -68,6 +56,10 @@ def first_trouble(snapshot: Snapshot, workload: Obj) -> tuple[Obj, Trouble] | No
     order = ("crash", "image", "unschedulable", "waiting", "init", "unready")
     found = [(pod, said) for pod in pods_of(snapshot, workload) if (said := trouble(pod))]
     return min(found, key=lambda pair: (order.index(pair[1].state), name(pair[0])), default=None)
+
+
+def pod_tokens(snapshot: Snapshot, workload: Obj) -> set[str]:
+    return {f"pod/{namespace(pod)}/{name(pod)}" for pod in pods_of(snapshot, workload) if not finished(pod)}
 
 
 def says(found: tuple[Obj, Trouble] | None) -> str:

@@ -100,7 +100,7 @@ def _master_finding(case: Case, master: Obj) -> Iterator[Finding]:
         "status.availableReplicas",
         "spec.replicas",
         "status.conditions[Available].message",
-        affects=[f"node/{node}" for node in broken],
+        affects=[*(f"node/{node}" for node in broken), *(f"pod/{namespace(pod)}/{name(pod)}" for pod in pods)],
         remedy=f"kubectl -n {here} describe deploy {title}\nkubectl -n {here} logs deploy/{title} --previous\n"
         f"scaled to 0: kubectl -n {here} scale deploy {title} --replicas=1",
         severity=Severity.ERROR if broken else None,

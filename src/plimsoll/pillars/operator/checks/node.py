@@ -10,6 +10,7 @@ from functools import lru_cache
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.check.words import brief
 from plimsoll.kube import kinds
+from plimsoll.kube.control import keda_parts, kueue_managers, lost_with
 from plimsoll.kube.nodes import gpu_nodes, is_ready
 from plimsoll.kube.objects import Obj, condition, get, items, labels, name, namespace, text
 from plimsoll.kube.pods import gpu_requests, pods_by_node
@@ -80,12 +81,43 @@ def gpu_nodes_well(case: Case) -> Iterator[Finding]:
         if title in gpus:
             if up is None:
                 yield case.unknown(node, f"{title} carries no Ready condition here")
+            elif not up and title in lost_with(case.snapshot):
+                yield _took_control(case, node, "GPU node")
             elif not up and not _stuck(case, node):
                 yield _not_ready(case, node)
             elif up:
                 yield from _hardware(case, node)
+        elif up is False and title in lost_with(case.snapshot):
+            yield _took_control(case, node, "Node")
         elif up is False and _hosts_control(case.snapshot, node):
             yield _not_ready(case, node, "GPU operator or NFD master on", Severity.WARNING)
+
+
+def _took_control(case: Case, node: Obj, what: str) -> Finding:
+    """A lost machine that took with it every pod of controllers the platform is run by."""
+    lost, title = lost_with(case.snapshot)[name(node)], name(node)
+    keda, kueue = keda_parts(case.snapshot), kueue_managers(case.snapshot)
+    weights = [
+        Severity.CRITICAL if part in kueue or part in keda["operator"] or part in keda["metrics"] else Severity.ERROR
+        for part, _ in lost
+    ]
+    state = condition(node, "Ready")
+    parts = sorted(f"{namespace(part)}/{name(part)}" for part, _ in lost)
+    return case.finding(
+        node,
+        f"{what} {title} is lost ({text(state, 'reason') or 'not Ready'}) and with it every replica of "
+        f"{', '.join(parts[:3])}" + (f" and {len(parts) - 3} more" if len(parts) > 3 else ""),
+        "status.conditions[Ready].status",
+        "status.conditions[Ready].reason",
+        "status.conditions[Ready].message",
+        seen={"Deployments without a replica": ", ".join(parts)},
+        affects={f"node/{title}"} | {f"pod/{namespace(pod)}/{name(pod)}" for _, pods in lost for pod in pods},
+        remedy=f"kubectl describe node {title}\nkubectl get pods -A -o wide --field-selector spec.nodeName={title}\n"
+        f"the machine is gone: kubectl delete node {title}   # its pods are then made anew on other nodes\n"
+        "keep it from happening again: two nodes that may carry them, and two replicas where the chart allows it",
+        severity=max(weights),
+        layer=Layer.HOST,
+    )
 
 
 def _not_ready(case: Case, node: Obj, what: str = "GPU node", severity: Severity | None = None) -> Finding:

@@ -171,7 +171,7 @@ def operator_runs(case: Case) -> Iterator[Finding]:
         seen={"pod": name(pod), "reason": why.reason, "restarts": why.restarts, "memory limit": memory}
         if why
         else None,
-        affects=waiting,
+        affects=[*waiting, *(f"pod/{here}/{name(each)}" for each in _operator_pods(case, operator))],
         remedy=_revive(here, title, says),
     )
 
