@@ -16,11 +16,12 @@ from plimsoll.kube import kinds
 from plimsoll.kube.snapshot import Coverage, Snapshot, Source
 from plimsoll.pillars import all_checks
 from plimsoll.units import moment
-from tests.faults import NOW, OPERANDS, Cluster, healthy, new_roots
-from tests.test_faults import nouveau_is_loaded, toolkit_crashes
+from tests.faults import AGO, NOW, OPERANDS, Cluster, healthy, new_roots, owner
+from tests.test_faults import GPU_NODES, nouveau_is_loaded, toolkit_crashes
 
 Fault = Callable[[Cluster], None]
 FAULTS: list[tuple[Fault, set[str]]] = []
+UNMEASURED = "OBS-01 Node/a100-mig-0"  # true where no operator brings dcgm-exporter
 JUST_NOW = "2026-11-24T11:01:30Z"  # 90 seconds before the recording ends
 
 
@@ -88,6 +89,95 @@ def a_driver_still_compiles_after_twelve_minutes(c: Cluster) -> None:
 def a_driver_pod_was_deleted_by_hand(c: Cluster) -> None:
     driver_compiles(c, "h100-1")
     c.offer("h100-1", allocatable="0")
+
+
+def without_operator(c: Cluster, *bare: str) -> None:
+    """k3s or EKS with a device plugin of its own, placed by the label `gpu`; these nodes have registered nothing."""
+    pods = {node: c.pod("plugin", node) for node in GPU_NODES}
+    daemonset = c.find("DaemonSet", "nvidia-device-plugin-daemonset", "gpu-operator")
+    kept = [daemonset, *pods.values()]
+    c.remove(
+        lambda o: (
+            (o["metadata"].get("namespace") == "gpu-operator" and all(o is not each for each in kept))
+            or o["kind"] in ("ClusterPolicy", "RuntimeClass")
+            or (o["kind"] == "CustomResourceDefinition" and "nvidia.com" in o["metadata"]["name"])
+        )
+    )
+    for node in [o for o in c.items if o["kind"] == "Node"]:
+        have = node["metadata"]["labels"]
+        for key in [k for k in have if k.startswith(("feature.node", "nvidia.com/"))]:
+            del have[key]
+    for obj in (daemonset["spec"]["template"], *pods.values()):
+        obj["metadata"]["labels"] = {"name": "nvidia-device-plugin-ds"}
+        spec = obj["spec"]
+        spec.pop("initContainers", None)
+        spec.pop("runtimeClassName", None)
+        spec["nodeSelector"] = {"gpu": "yes"}
+        spec["containers"] = [{**spec["containers"][0], "name": "nvidia-device-plugin-ctr"}]
+    for obj in kept:
+        obj["metadata"]["namespace"] = "kube-system"
+    for name, pod in pods.items():
+        c.node(name)["metadata"]["labels"]["gpu"] = "yes"
+        pod["status"].pop("initContainerStatuses", None)
+        pod["status"]["containerStatuses"][0]["name"] = "nvidia-device-plugin-ctr"
+    for name in bare:
+        forget(c, name)
+
+
+def forget(c: Cluster, node: str) -> None:
+    """The node has never registered a GPU."""
+    for side in ("capacity", "allocatable"):
+        for key in [k for k in c.node(node)["status"][side] if k.startswith("nvidia.com/")]:
+            del c.node(node)["status"][side][key]
+
+
+@gives(UNMEASURED)
+def a_plugin_of_its_own_serves_every_node(c: Cluster) -> None:
+    without_operator(c)
+
+
+@gives("GPU055 Node/h100-1", UNMEASURED)
+def a_plugin_of_its_own_registers_nothing_on_one_node(c: Cluster) -> None:
+    without_operator(c, "h100-1")
+
+
+@gives("GPU055 Node/h100-1", UNMEASURED)
+def nothing_but_what_places_the_plugin_tells_of_gpus(c: Cluster) -> None:
+    without_operator(c, "h100-1")
+    del c.node("h100-1")["metadata"]["labels"]["node.kubernetes.io/instance-type"]
+
+
+@gives(*(f"GPU055 Node/{node}" for node in GPU_NODES))
+def a_plugin_of_its_own_registers_nothing_anywhere(c: Cluster) -> None:
+    without_operator(c, *GPU_NODES)
+
+
+def handed_out_by_dra(c: Cluster, *nodes: str) -> None:
+    """The device plugin is off; the DRA driver publishes the GPUs of these nodes."""
+    c.find("ClusterPolicy", "cluster-policy")["spec"]["devicePlugin"]["enabled"] = False
+    plugin = OPERANDS["plugin"][0]
+    c.remove(lambda o: (o["kind"] == "DaemonSet" and o["metadata"]["name"] == plugin) or owner(o) == plugin)
+    for node in GPU_NODES:
+        forget(c, node)
+    for node in nodes:
+        kind, each = ("mig", 2) if "mig" in node else ("gpu", 1)
+        devices = [{"name": f"{kind}-{n}", "attributes": {"type": {"string": kind}}} for n in range(8 * each)]
+        c.items.append({
+            "apiVersion": "resource.k8s.io/v1", "kind": "ResourceSlice",
+            "metadata": {"name": f"{node}-gpu", "uid": f"slice-{node}", "creationTimestamp": AGO},
+            "spec": {"driver": "gpu.nvidia.com", "nodeName": node, "devices": devices,
+                     "pool": {"name": node, "generation": 1, "resourceSliceCount": 1}},
+        })  # fmt: skip
+
+
+@gives()
+def dra_hands_out_every_gpu_and_mig_device(c: Cluster) -> None:
+    handed_out_by_dra(c, *GPU_NODES)
+
+
+@gives("GPU055 Node/h100-1")
+def dra_publishes_nothing_of_one_node(c: Cluster) -> None:
+    handed_out_by_dra(c, *(node for node in GPU_NODES if node != "h100-1"))
 
 
 @pytest.mark.parametrize(("fault", "roots"), FAULTS, ids=[fault.__name__ for fault, _ in FAULTS])

@@ -11,6 +11,7 @@ from plimsoll.kube.pods import Trouble, is_gpu
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.units import count
 
+DRA_DRIVER = "gpu.nvidia.com"
 PCI_LABELS = (
     "feature.node.kubernetes.io/pci-10de.present",
     "feature.node.kubernetes.io/pci-0302_10de.present",
@@ -37,6 +38,16 @@ def has_gpu(node: Obj) -> bool:
 def gpu_nodes(snapshot: Snapshot) -> tuple[Obj, ...]:
     """Every node that has GPUs, by name."""
     return tuple(sorted((node for node in snapshot.list(kinds.NODE) if has_gpu(node)), key=name))
+
+
+@fact
+def dra_nodes(snapshot: Snapshot) -> dict[str, list[Obj]]:
+    """The ResourceSlices with GPUs that NVIDIA's DRA driver publishes, by node name."""
+    found: dict[str, list[Obj]] = {}
+    for part in snapshot.list(kinds.RESOURCE_SLICE):
+        if text(part, "spec", "driver") == DRA_DRIVER and items(part, "spec", "devices"):
+            found.setdefault(text(part, "spec", "nodeName"), []).append(part)
+    return found
 
 
 def capacity(node: Obj) -> dict[str, int]:

@@ -6,17 +6,30 @@ from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
-from plimsoll.kube.nodes import gpu_nodes
-from plimsoll.kube.objects import Obj, labels, name, namespace
+from plimsoll.kube.nodes import dra_nodes, gpu_nodes, has_gpu, is_ready, selected
+from plimsoll.kube.objects import Obj, labels, name, namespace, pod_template, text
 from plimsoll.kube.operands import operand_states
 from plimsoll.kube.snapshot import Coverage
+from plimsoll.pillars.operator.checks.hints import fresh, hint, works
 from plimsoll.pillars.operator.checks.offer import Shortfall, readable, shortfalls
-from plimsoll.pillars.operator.checks.plugins import plugin_pods
+from plimsoll.pillars.operator.checks.plugins import chooses, is_plugin, plugin_pods
+from plimsoll.pillars.operator.checks.starting import SETTLING, younger
+from plimsoll.units import moment
 
 _LOOK = "kubectl describe node <node>; kubectl -n gpu-operator logs ds/nvidia-device-plugin-daemonset"
 _TURN_ON = (
     "kubectl get clusterpolicy -o jsonpath='{.items[*].spec.devicePlugin.enabled}'\n"
     "set devicePlugin.enabled=true in the ClusterPolicy, or install a device plugin"
+)
+_SLICES = (
+    "kubectl get resourceslices --field-selector spec.nodeName={node}\n"
+    "kubectl get pods -A -o wide --field-selector spec.nodeName={node} | grep -i dra   # its kubelet plugin\n"
+    "none there: kubectl get node {node} --show-labels | tr ',' '\\n' | grep -E 'dra|gpu'   # what must place it"
+)
+_BARE = (
+    "on {node}: nvidia-smi   # no driver: install it\n"
+    "its device plugin needs the nvidia runtime, by default or as its runtimeClassName: "
+    "on {node}: containerd config dump | grep -A3 nvidia"
 )
 _SOURCE = "kubelet device manager; k8s-device-plugin #58, #1228"
 
@@ -81,22 +94,49 @@ def gpu_resource_registered(case: Case) -> Iterator[Finding]:
     A node whose hardware is seen but whose capacity has no nvidia.com key never had a
     working device plugin: no pod that asks for a GPU can run there, and nothing says so.
     The cause lies before it: driver, toolkit, a deploy label, a taint. Nodes that hand out
-    GPUs through dynamic resource allocation or to virtual machines are left alone.
+    GPUs through dynamic resource allocation or to virtual machines are left alone; where the
+    others do so by DRA, a node without a ResourceSlice is the one whose DRA driver is missing.
     """
-    for node, wrong in _wrong(case, "absent"):
+    for node, wrong in [*_wrong(case, "absent"), *_unseen(case)]:
         managed = "nvidia.com/gpu.deploy.device-plugin" in labels(node)
         off = _no_plugin(case, node)
+        dra = off and bool(dra_nodes(case.snapshot) or case.snapshot.list(kinds.GPU_CLUSTER))
         if wrong is None:
             yield _unread(case, node)
-        elif not managed and case.snapshot.coverage(kinds.RESOURCE_SLICE) is not Coverage.WHOLE:
+        elif (dra or not managed) and case.snapshot.coverage(kinds.RESOURCE_SLICE) is not Coverage.WHOLE:
             yield case.unknown(node, f"{name(node)} may hand out its GPUs by ResourceSlices, which were not all read")
-        else:
+        elif dra:
+            says = "has GPUs but hands out none: the DRA driver publishes no ResourceSlice here"
+            yield _finding(case, node, wrong, says, _SLICES.format(node=name(node)), Layer.PLUGIN)
+        elif off:
+            says = "has GPUs but has registered no nvidia.com resource: no device plugin is meant to run"
+            yield _finding(case, node, wrong, says, _TURN_ON, Layer.PLUGIN)
+        elif has_gpu(node):
             says = "has GPUs but has registered no nvidia.com resource"
-            if off:
-                says += ": no device plugin is meant to run"
-            yield _finding(
-                case, node, wrong, says, _TURN_ON if off else _restart(case, node), Layer.PLUGIN if off else None
-            )
+            yield _finding(case, node, wrong, says, _restart(case, node))
+        else:
+            told = hint(node) or "a label places the device plugin there"
+            says = f"has GPUs ({told}) but has registered no nvidia.com resource"
+            yield _finding(case, node, wrong, says, f"{_BARE.format(node=name(node))}\n{_restart(case, node)}")
+
+
+def _unseen(case: Case) -> Iterator[tuple[Obj, Shortfall]]:
+    """Nodes that only a device plugin, with their machine type or what places it there, tells to have GPUs.
+
+    A plugin that finds no driver or no nvidia runtime stays Ready and registers nothing, and
+    without node feature discovery no label speaks of GPUs.
+    """
+    placing = [template for each in case.snapshot.list(kinds.DAEMON_SET)
+               if is_plugin(template := pod_template(each)) and chooses(template)]  # fmt: skip
+    for title, pods in sorted(plugin_pods(case.snapshot).items()):
+        node = case.snapshot.get(kinds.NODE, title)
+        if node is None or has_gpu(node) or not readable(node) or works(case.snapshot, node):
+            continue
+        young = all(younger(moment(text(pod, "metadata", "creationTimestamp")), SETTLING, case.now) for pod in pods)
+        if young or fresh(node, case.now) or is_ready(node) is False:
+            continue
+        if hint(node) or any(selected(node, template) for template in placing):
+            yield node, Shortfall("absent", "nvidia.com/gpu", 0, 0, "", None)
 
 
 @check("GPU056", Severity.ERROR, Layer.CAPACITY, reads=(kinds.NODE,), remedy=_LOOK, source=_SOURCE)

@@ -13,7 +13,7 @@ from plimsoll.kube.pods import trouble
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.operator.checks import nfd
 from plimsoll.pillars.operator.checks.hints import NFD, adopted, dead, installed, machines, tell
-from plimsoll.pillars.operator.checks.plugins import is_plugin
+from plimsoll.pillars.operator.checks.plugins import is_plugin, plugin_pods
 
 _WORKER = "kubectl get ds -A -l app.kubernetes.io/name=node-feature-discovery"
 
@@ -26,8 +26,8 @@ def undiscovered(snapshot: Snapshot) -> dict[str, str]:
     """
     found = {}
     for node in dead(snapshot):
-        if adopted(node):
-            continue
+        if adopted(node) or (installed(snapshot) is None and name(node) in plugin_pods(snapshot)):
+            continue  # GPU055 speaks of a node with a device plugin of its own
         if nfd.seen(node):
             found[name(node)] = "unadopted"
         elif installed(snapshot) is None and not nfd.workers(snapshot):

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.check.words import brief
 from plimsoll.kube import kinds
-from plimsoll.kube.nodes import allocatable, gpu_nodes
+from plimsoll.kube.nodes import DRA_DRIVER, allocatable, dra_nodes, gpu_nodes
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, namespace, text
 from plimsoll.pillars.operator.checks.age import lasting
-from plimsoll.pillars.operator.checks.offer import DRA_DRIVER, dra_nodes
 
 _RACK = re.compile(r"GB200|GB300|VR200", re.I)  # machines whose NVLink domain spans nodes
 _SICK = ("gpu.nvidia.com/xid", "gpu.nvidia.com/gpu-lost")

@@ -7,14 +7,13 @@ from datetime import timedelta
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
-from plimsoll.kube.nodes import gpu_nodes
+from plimsoll.kube.nodes import dra_nodes, gpu_nodes
 from plimsoll.kube.objects import Obj, get, items, labels, name, namespace, text
 from plimsoll.kube.operands import operand_states
 from plimsoll.kube.pods import pods_by_node
 from plimsoll.pillars.operator.checks import nfd
 from plimsoll.pillars.operator.checks.age import lasting
 from plimsoll.pillars.operator.checks.discovery import undiscovered
-from plimsoll.pillars.operator.checks.offer import dra_nodes
 from plimsoll.units import moment
 
 

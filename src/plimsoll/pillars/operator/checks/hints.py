@@ -6,11 +6,11 @@ import re
 from datetime import datetime, timedelta
 
 from plimsoll.kube import kinds
-from plimsoll.kube.nodes import allocatable, has_gpu, is_ready
+from plimsoll.kube.nodes import allocatable, dra_nodes, has_gpu, is_ready
 from plimsoll.kube.objects import Obj, condition, get, labels, mapping, name, text
 from plimsoll.kube.operands import GATE, OPT_OUT, cluster_policy, operator_deployment
 from plimsoll.kube.snapshot import Snapshot, fact
-from plimsoll.pillars.operator.checks.offer import dra_nodes, shortfalls
+from plimsoll.pillars.operator.checks.offer import shortfalls
 from plimsoll.units import moment
 
 YOUNG = timedelta(minutes=10)  # discovery, driver, toolkit and plugin need minutes on a fresh node

@@ -14,15 +14,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from plimsoll.check.model import Severity
-from plimsoll.kube import kinds
-from plimsoll.kube.nodes import allocatable, capacity, gpu_nodes
-from plimsoll.kube.objects import Obj, annotations_of, condition, items, labels, mapping, name, text
+from plimsoll.kube.nodes import allocatable, capacity, dra_nodes, gpu_nodes
+from plimsoll.kube.objects import Obj, annotations_of, condition, labels, mapping, name, text
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.operator.checks.starting import starting_drivers
 from plimsoll.units import count, moment
 
 STARTING = timedelta(minutes=10)  # driver, toolkit and plugin need minutes on a fresh node
-DRA_DRIVER = "gpu.nvidia.com"
 _MIG_COUNT = re.compile(r"(nvidia\.com/mig-.+)\.count\Z")
 _PASSED_THROUGH = re.compile(r"nvidia\.com/(pgpu\Z|[A-Z])")  # the sandbox plugin names resources after the model
 _SETTLED = ("", "upgrade-done", "upgrade-failed", "upgrade-required")  # upgrade states in which GPUs are on offer
@@ -53,16 +51,6 @@ def shortfalls(snapshot: Snapshot) -> dict[str, Shortfall]:
 def readable(node: Obj) -> bool:
     """Whether a node carries the numbers at all; an excerpt of one may not."""
     return bool(mapping(node, "status", "capacity")) and bool(mapping(node, "status", "allocatable"))
-
-
-@fact
-def dra_nodes(snapshot: Snapshot) -> dict[str, list[Obj]]:
-    """The ResourceSlices with GPUs that NVIDIA's DRA driver publishes, by node name."""
-    found: dict[str, list[Obj]] = {}
-    for part in snapshot.list(kinds.RESOURCE_SLICE):
-        if text(part, "spec", "driver") == DRA_DRIVER and items(part, "spec", "devices"):
-            found.setdefault(text(part, "spec", "nodeName"), []).append(part)
-    return found
 
 
 def _judge(node: Obj, dra: bool, excused: tuple[str, Severity | None]) -> Shortfall | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
-from plimsoll.kube.nodes import gpu_nodes, selected, untolerated
+from plimsoll.kube.nodes import dra_nodes, gpu_nodes, selected, untolerated
 from plimsoll.kube.objects import Obj, get, items, labels, name, namespace, pod_template, text
 from plimsoll.kube.operands import (
     GATE,
@@ -68,6 +68,8 @@ def _plugin_off(case: Case) -> Iterator[Finding]:
     policy = cluster_policy(case.snapshot)
     if policy is None or enabled(case.snapshot, "device-plugin") is not False:
         return
+    if dra_nodes(case.snapshot) or case.snapshot.list(kinds.GPU_CLUSTER):
+        return  # off because the DRA driver hands out the GPUs: GPU055 names the node it leaves out
     bare = sorted(
         node
         for node, wrong in shortfalls(case.snapshot).items()

@@ -7,11 +7,14 @@ from typing import Any
 
 from plimsoll.check.model import Case, Finding, read
 from plimsoll.kube import kinds
-from plimsoll.kube.objects import Obj, items, labels, name, namespace, text
+from plimsoll.kube.objects import Obj, items, labels, mapping, name, namespace, text
 from plimsoll.kube.pods import by_template
 from plimsoll.kube.snapshot import Snapshot, fact
 
 _CONTAINERS = ("nvidia-device-plugin", "nvidia-device-plugin-ctr", "nvidia-gpu-device-plugin")  # operator, chart, GKE
+
+_EVERYWHERE = ("kubernetes.io/", "beta.kubernetes.io/", "node.kubernetes.io/", "topology.kubernetes.io/",
+               "node-role.kubernetes.io/")  # fmt: skip
 
 
 def is_plugin(pod: Obj) -> bool:
@@ -19,6 +22,16 @@ def is_plugin(pod: Obj) -> bool:
     if labels(pod).get("app") == "nvidia-device-plugin-daemonset":
         return True
     return any(container.get("name") in _CONTAINERS for container in items(pod, "spec", "containers"))
+
+
+def chooses(template: Obj) -> bool:
+    """Whether a DaemonSet's template goes to nodes of a chosen kind, by a label that not every node carries."""
+    terms = items(template, "spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution",
+                  "nodeSelectorTerms")  # fmt: skip
+    wanted = [text(each, "key") for term in terms for each in items(term, "matchExpressions")
+              if each.get("operator") in ("In", "Exists")]  # fmt: skip
+    keys = [*mapping(template, "spec", "nodeSelector"), *wanted]
+    return any(not key.startswith(_EVERYWHERE) for key in keys)
 
 
 @fact

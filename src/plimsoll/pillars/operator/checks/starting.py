@@ -9,6 +9,7 @@ from plimsoll.kube.operands import OperandState, operand_states
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.units import moment
 
+SETTLING = timedelta(minutes=2)  # a device plugin registers within seconds of its start
 DRIVER = "nvidia-driver-ctr"
 DRIVERS = ("driver", "vgpu-manager")
 

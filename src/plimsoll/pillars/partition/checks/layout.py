@@ -9,7 +9,7 @@ from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.check.words import brief
 from plimsoll.gpus.mig import resource_name
 from plimsoll.kube import kinds
-from plimsoll.kube.nodes import capacity, gpu_nodes
+from plimsoll.kube.nodes import capacity, dra_nodes, gpu_nodes
 from plimsoll.kube.objects import Obj, labels, mapping, name, text
 from plimsoll.kube.operands import cluster_policy
 from plimsoll.kube.pods import trouble
@@ -137,6 +137,8 @@ def layout_is_offered(case: Case) -> Iterator[Finding]:
         plugin = operand(case.snapshot, PLUGIN, name(node))
         if labels(node).get(STATE) != "success" or not mapping(node, "status", "capacity"):
             continue
+        if name(node) in dra_nodes(case.snapshot):
+            continue  # handed out by ResourceSlices, not by numbers
         age = minutes(plugin_started(plugin), case.now) if plugin else None
         if age is not None and age < SETTLE:
             continue
