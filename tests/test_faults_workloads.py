@@ -212,6 +212,18 @@ def the_node_that_carries_the_controllers_is_lost(c: Cluster) -> None:
     c.conditions(hpa, ScalingActive=("False", "FailedGetExternalMetric", "unable to get external metric"))
 
 
+@gives()
+def an_exporter_starts_again(c: Cluster) -> None:
+    pod = c.pod("exporter", "h100-1")
+    pod["metadata"]["creationTimestamp"] = JUST_NOW
+    c.ready(pod, "False")
+    for status in pod["status"]["containerStatuses"]:
+        status |= {"ready": False, "started": False, "state": {"running": {"startedAt": JUST_NOW}}}
+    c.count("exporter")
+    for entry in c.find("ClusterPolicy", "cluster-policy")["status"]["conditions"]:
+        entry["lastTransitionTime"] = JUST_NOW
+
+
 # further faults stand above this line
 
 

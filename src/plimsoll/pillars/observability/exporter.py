@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.check.words import brief
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes, selected
-from plimsoll.kube.objects import get, labels, mapping, name, namespace, pod_template, text
+from plimsoll.kube.objects import Obj, get, labels, mapping, name, namespace, pod_template, text
 from plimsoll.kube.operands import cluster_policy, operand_states, operator_namespace
+from plimsoll.kube.pods import Trouble
 from plimsoll.pillars.observability.facts import env_of, exporter_container, exporter_wanted, exporters, gpu_count
-from plimsoll.units import quantity
+from plimsoll.units import moment, quantity
 
 _GIB = 2**30
+_START = timedelta(minutes=5)  # an image of half a GB, then DCGM's own start
 
 
 @check("OBS-01", Severity.WARNING, Layer.RISK, reads=(kinds.NODE,), whole=(kinds.DAEMON_SET,),
@@ -32,18 +35,22 @@ def gpus_are_measured(case: Case) -> Iterator[Finding]:
     if policy is not None and exporter_wanted(case.snapshot) is False and not exporters(case.snapshot):
         yield case.finding(
             policy,
-            f"The exporter of GPU metrics is switched off, so none of {len(nodes)} GPU nodes is measured",
+            f"The exporter of GPU metrics is switched off, so {_none(len(nodes))} is measured",
             "spec.dcgmExporter.enabled",
             seen={"GPU nodes": len(nodes)},
         )
     elif not exporters(case.snapshot) and policy is None:
         yield case.finding(
             nodes[0],
-            f"No DaemonSet runs dcgm-exporter, so none of {len(nodes)} GPU nodes is measured",
+            f"No DaemonSet runs dcgm-exporter, so {_none(len(nodes))} is measured",
             "metadata.name",
             seen={"GPU nodes": len(nodes)},
             remedy="helm install dcgm-exporter gpu-helm-charts/dcgm-exporter -n gpu-monitoring --create-namespace",
         )
+
+
+def _none(nodes: int) -> str:
+    return "no GPU node" if nodes == 1 else f"none of {nodes} GPU nodes"
 
 
 @check("OBS-02", Severity.WARNING, Layer.CAPACITY, reads=(kinds.POD, kinds.DAEMON_SET, kinds.NODE),
@@ -64,6 +71,8 @@ def exporter_runs_everywhere(case: Case) -> Iterator[Finding]:
             if obj is None:
                 continue
             why = state.trouble
+            if _starts(case, state.pod, why):
+                continue
             said = why.reason if why else state.state
             if why and why.message:
                 said += f": {brief(why.message, 160)}"
@@ -77,6 +86,14 @@ def exporter_runs_everywhere(case: Case) -> Iterator[Finding]:
                 f"kubectl -n {namespace(obj)} logs {name(obj)} --previous",
             )
             break
+
+
+def _starts(case: Case, pod: Obj | None, why: Trouble | None) -> bool:
+    """Whether a pod was made so recently that it may still be pulling, or waiting for the driver."""
+    if pod is None or case.now is None or (why is not None and why.state in ("crash", "image")):
+        return False
+    made = moment(text(pod, "metadata", "creationTimestamp"))
+    return made is not None and case.now - made < _START
 
 
 @check("OBS-05", Severity.WARNING, Layer.RISK, reads=(kinds.DAEMON_SET, kinds.NODE),
@@ -110,7 +127,7 @@ def exporter_has_memory(case: Case) -> Iterator[Finding]:
 
 
 @check("OBS-06", Severity.WARNING, Layer.RISK, reads=(kinds.CLUSTER_POLICY,), whole=(kinds.CONFIG_MAP,),
-       remedy="kubectl -n gpu-operator get configmap",
+       remedy="kubectl -n gpu-operator get configmaps",
        source="gpu-operator dcgmExporter.config.name (mounted as the collectors file)")  # fmt: skip
 def counters_file_exists(case: Case) -> Iterator[Finding]:
     """The ConfigMap with the exporter's counters exists.
@@ -141,7 +158,7 @@ _NEEDED = {
 
 
 @check("OBS-07", Severity.WARNING, Layer.RISK, reads=(kinds.CLUSTER_POLICY, kinds.CONFIG_MAP),
-       remedy="kubectl -n gpu-operator edit configmap",
+       remedy="kubectl -n gpu-operator edit configmap <name>   # that of dcgmExporter.config.name",
        source="dcgm-exporter etc/default-counters.csv")  # fmt: skip
 def counters_cover_what_matters(case: Case) -> Iterator[Finding]:
     """A counters file of one's own keeps the counters one cannot do without.

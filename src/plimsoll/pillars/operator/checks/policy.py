@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.check.words import brief
@@ -28,6 +29,7 @@ _STATES = {
     "state-vfio-manager": "vfio-manager", "state-sandbox-device-plugin": "sandbox-device-plugin",
     "state-kata-device-plugin": "kata-sandbox-device-plugin", "state-cc-manager": "cc-manager",
 }  # fmt: skip
+_START = timedelta(minutes=5)
 _FAILED = ("ReconcileFailed", "PrerequisiteNotMet")
 
 
@@ -62,6 +64,14 @@ def _not_ready(snapshot: Snapshot, message: str) -> list[OperandState]:
     return found + [each for each in outdated(snapshot) if "driver" in named and each.state == "ready"]
 
 
+def _starts(case: Case, state: OperandState) -> bool:
+    """Whether a pod no GPU needs was made so recently that it may still be starting."""
+    crashed = state.trouble is not None and state.trouble.state in ("crash", "image")
+    if state.operand not in SUPPORTING or state.pod is None or crashed:
+        return False
+    return not lasting(case, text(state.pod, "metadata", "creationTimestamp"), _START)
+
+
 @check("GPU010", Severity.ERROR, Layer.OPERATOR_STATUS, reads=(kinds.CLUSTER_POLICY,), remedy=_LOOK,
        source="gpu-operator clusterpolicy_controller.go (OperandNotReady)")  # fmt: skip
 def cluster_policy_ready(case: Case) -> Iterator[Finding]:
@@ -77,7 +87,11 @@ def cluster_policy_ready(case: Case) -> Iterator[Finding]:
     message = _error(policy)[1]
     bad = _not_ready(case.snapshot, message)
     starting = starting_drivers(case.snapshot)
-    failing = [each for each in bad if each.fails and not (each.operand in DRIVERS and each.node in starting)]
+    failing = [
+        each
+        for each in bad
+        if each.fails and not (each.operand in DRIVERS and each.node in starting) and not _starts(case, each)
+    ]
     nodes = sorted({each.node for each in bad})
     passes = not lasting(case, condition(policy, "Error").get("lastTransitionTime")) or starting.issuperset(nodes)
     shown = [f"{each.operand} on {each.node}: {each.state}" for each in failing or bad]
