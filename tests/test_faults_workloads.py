@@ -224,6 +224,16 @@ def an_exporter_starts_again(c: Cluster) -> None:
         entry["lastTransitionTime"] = JUST_NOW
 
 
+@gives()
+def a_node_pool_of_gke_is_at_zero(c: Cluster) -> None:
+    for node in [o for o in c.items if o["kind"] == "Node"]:
+        node["metadata"]["labels"]["cloud.google.com/gke-nodepool"] = "fixed"
+    flavor = c.copy(c.find("ResourceFlavor", "h100"), "l4-spot")
+    flavor["spec"] = {"nodeLabels": {"cloud.google.com/gke-nodepool": "l4-spot"}}
+    queue = c.copy(c.find("ClusterQueue", "team-b"), "spot")
+    queue["spec"]["resourceGroups"][0]["flavors"][0]["name"] = "l4-spot"
+
+
 # further faults stand above this line
 
 
@@ -236,3 +246,13 @@ def test_the_fault_is_the_root_cause_and_nothing_else_is_new(fault: Fault, roots
     new = {key: each for key, each in _failed(answer).items() if key not in _before()}
     found = {key for key, each in new.items() if each.root_cause}
     assert found == roots, {key: each.finding.title for key, each in new.items() if each.root_cause}
+
+
+def test_the_title_of_a_flavor_without_nodes_does_not_depend_on_the_order_of_the_input() -> None:
+    cluster = healthy()
+    cluster.find("ResourceFlavor", "h100")["spec"]["nodeLabels"] = {"pool": "h100-new"}
+    titles = set()
+    for items in (cluster.items, cluster.items[::-1]):
+        answer = review(whole(items), all_checks())
+        titles |= {each.finding.title for each in answer.failures if each.check.id == "Q24"}
+    assert len(titles) == 1

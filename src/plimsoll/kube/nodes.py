@@ -90,6 +90,23 @@ def may_explain(node: Obj | None, why: Trouble) -> bool:
     return why.state != "image"
 
 
+@fact
+def autoscaled(snapshot: Snapshot) -> bool:
+    """Whether nodes of a kind that is not there now may appear on demand.
+
+    Karpenter, GKE's node pools, and a cluster-autoscaler that shows itself. A managed one of another
+    cloud does not show in the API.
+    """
+    return (
+        bool(snapshot.list(kinds.NODE_POOL))
+        or snapshot.get(kinds.CONFIG_MAP, "cluster-autoscaler-status", "kube-system") is not None
+        or any("cluster-autoscaler" in name(each) for each in snapshot.list(kinds.DEPLOYMENT))
+        or any(
+            "karpenter" in key or "gke-nodepool" in key for node in snapshot.list(kinds.NODE) for key in labels(node)
+        )
+    )
+
+
 def is_spot(node: Obj) -> bool:
     have = labels(node)
     return any(have.get(key) == value for key, value in SPOT_LABELS.items())

@@ -8,14 +8,13 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from plimsoll.kube import kinds
-from plimsoll.kube.nodes import accepts, allocatable, capacity, is_ready, selected
+from plimsoll.kube.nodes import accepts, allocatable, autoscaled, capacity, is_ready, selected
 from plimsoll.kube.objects import Obj, condition, get, name, namespace, text
 from plimsoll.kube.pods import controller, gpu_pods, gpu_requests, pods_by_node
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.queueing.facts import (
     Pot,
     at_least,
-    autoscaled,
     flavor_nodes,
     gpu_promises,
     key_of,

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
-from plimsoll.kube.nodes import has_gpu, untolerated
+from plimsoll.kube.nodes import autoscaled, has_gpu, untolerated
 from plimsoll.kube.objects import Obj, items, labels, mapping, name, text
 from plimsoll.kube.pods import gpu_pods
 from plimsoll.kube.snapshot import Snapshot
 from plimsoll.pillars.queueing.blame import stuck_by
 from plimsoll.pillars.queueing.facts import (
     Pot,
-    autoscaled,
     cluster_queue_of,
     flavor_nodes,
     gpu_promises,
@@ -35,10 +34,10 @@ def _tokens(snapshot: Snapshot, victims: list[Stuck]) -> set[str]:
 
 
 def _users(snapshot: Snapshot, flavor: str) -> list[Obj]:
-    """ClusterQueues with quota above zero on a flavor."""
+    """ClusterQueues with quota above zero on a flavor, by name."""
     return [
         queue
-        for queue in snapshot.list(kinds.CLUSTER_QUEUE)
+        for queue in sorted(snapshot.list(kinds.CLUSTER_QUEUE), key=name)
         if any(line.flavor == flavor and line.nominal > 0 for line in quotas(queue))
     ]
 

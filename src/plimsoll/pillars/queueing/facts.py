@@ -268,17 +268,6 @@ def gpu_promises(snapshot: Snapshot) -> dict[Pot, dict[str, int]]:
 
 
 @fact
-def autoscaled(snapshot: Snapshot) -> bool:
-    """Whether nodes may appear on demand: Karpenter, or a cluster-autoscaler that shows itself."""
-    return (
-        bool(snapshot.list(kinds.NODE_POOL))
-        or snapshot.get(kinds.CONFIG_MAP, "cluster-autoscaler-status", "kube-system") is not None
-        or any("cluster-autoscaler" in name(each) for each in snapshot.list(kinds.DEPLOYMENT))
-        or any("karpenter.sh/nodepool" in labels(each) for each in snapshot.list(kinds.NODE))
-    )
-
-
-@fact
 def manager_config(snapshot: Snapshot) -> tuple[Obj, str] | None:
     """The ConfigMap with Kueue's Configuration and its text, or None."""
     for each in snapshot.list(kinds.CONFIG_MAP):

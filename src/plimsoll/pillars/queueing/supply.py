@@ -12,13 +12,12 @@ from typing import NamedTuple
 import msgspec
 
 from plimsoll.kube import kinds
-from plimsoll.kube.nodes import allocatable, capacity, selected, untolerated
+from plimsoll.kube.nodes import allocatable, autoscaled, capacity, selected, untolerated
 from plimsoll.kube.objects import Obj, condition, get, items, labels, name, namespace, text
 from plimsoll.kube.pods import gpus_held
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.queueing.facts import (
     Pot,
-    autoscaled,
     flavor_nodes,
     gpu_pods_of,
     gpu_promises,

@@ -15,7 +15,7 @@ import msgspec
 
 from plimsoll.check.words import brief
 from plimsoll.kube import kinds
-from plimsoll.kube.nodes import allocatable, capacity, gpu_nodes, is_ready, selected, untolerated
+from plimsoll.kube.nodes import allocatable, autoscaled, capacity, gpu_nodes, is_ready, selected, untolerated
 from plimsoll.kube.objects import Obj, condition, get, items, labels, mapping, name, namespace, owner, text
 from plimsoll.kube.operands import blocking
 from plimsoll.kube.pods import controller, events_of, gpu_pods, gpus_held
@@ -67,7 +67,7 @@ def waits(snapshot: Snapshot) -> tuple[Wait, ...]:
             groups[_shape(snapshot, pod, wants)].append((pod, wants))
     if not groups:
         return ()
-    rooms, fixed = _rooms(snapshot, [members[0][0] for members in groups.values()]), not _autoscaled(snapshot)
+    rooms, fixed = _rooms(snapshot, [members[0][0] for members in groups.values()]), not autoscaled(snapshot)
     claimed = {text(each, "spec", "extendedResourceName") for each in snapshot.list(kinds.DEVICE_CLASS)}
     found = []
     for members in groups.values():
@@ -96,15 +96,6 @@ def _long(pod: Obj, now: datetime | None, least: timedelta) -> bool:
     """Whether a pod has waited that long; one of unknown age has."""
     began = moment(text(pod, "metadata", "creationTimestamp"))
     return began is None or now is None or now - began >= least
-
-
-def _autoscaled(snapshot: Snapshot) -> bool:
-    """Whether anything could still bring nodes of a kind that is not there now."""
-    if snapshot.list(kinds.NODE_POOL) or snapshot.get(kinds.CONFIG_MAP, "cluster-autoscaler-status", "kube-system"):
-        return True
-    return any(
-        "karpenter" in label or "gke-nodepool" in label for node in snapshot.list(kinds.NODE) for label in labels(node)
-    )
 
 
 def _shape(snapshot: Snapshot, pod: Obj, wants: dict[str, int]) -> bytes:
