@@ -180,6 +180,19 @@ def dra_publishes_nothing_of_one_node(c: Cluster) -> None:
     handed_out_by_dra(c, *(node for node in GPU_NODES if node != "h100-1"))
 
 
+@gives()
+def a_node_has_rebooted(c: Cluster) -> None:
+    driver_compiles(c, "h100-1")
+    for operand in OPERANDS:  # a reboot makes no new pods
+        c.pod(operand, "h100-1")["metadata"]["creationTimestamp"] = AGO
+    for entry in c.node("h100-1")["status"]["conditions"]:
+        entry["lastTransitionTime"] = JUST_NOW
+    (status,) = c.pod("driver", "h100-1")["status"]["containerStatuses"]
+    ended = {"exitCode": 255, "reason": "Unknown", "startedAt": AGO, "finishedAt": JUST_NOW}
+    status |= {"restartCount": 1, "lastState": {"terminated": ended}}
+    c.offer("h100-1", allocatable="0", capacity="0")
+
+
 @pytest.mark.parametrize(("fault", "roots"), FAULTS, ids=[fault.__name__ for fault, _ in FAULTS])
 def test_the_roots_are_these_and_no_others(fault: Fault, roots: set[str]) -> None:
     cluster = healthy()

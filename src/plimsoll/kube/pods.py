@@ -232,6 +232,8 @@ def _obstacle(pod: Obj) -> Trouble:
 
 def _container_trouble(status: Obj, path: str, *, init: bool) -> Trouble | None:
     state, last = mapping(status, "state"), mapping(status, "lastState", "terminated")
+    if _machine_went_down(last) and get(state, "waiting", "reason") != "CrashLoopBackOff":
+        last = {}  # it did not fail
     restarts, title = number(status, "restartCount"), text(status, "name")
 
     def ended(how: Obj, where: str, reason: str = "", message: str = "") -> Trouble:
@@ -255,6 +257,14 @@ def _container_trouble(status: Obj, path: str, *, init: bool) -> Trouble | None:
     if init:
         return Trouble("init", title, "ContainersNotInitialized", "", restarts, f"{path}.state.running")
     return Trouble("unready", title, "ContainersNotReady", "", restarts, f"{path}.ready")
+
+
+def _machine_went_down(last: Obj) -> bool:
+    """Whether a container ended because its node rebooted: the runtime then knows no exit code.
+
+    Source: containerd cri `unknownExitCode` 255 and `unknownExitReason`.
+    """
+    return last.get("exitCode") == 255 and last.get("reason") == "Unknown"
 
 
 def controller(snapshot: Snapshot, pod: Obj) -> tuple[str, str, str]:
