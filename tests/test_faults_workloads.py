@@ -234,6 +234,15 @@ def a_node_pool_of_gke_is_at_zero(c: Cluster) -> None:
     queue["spec"]["resourceGroups"][0]["flavors"][0]["name"] = "l4-spot"
 
 
+@gives("V58 Deployment/serving/chat")
+def a_rollout_is_stuck(c: Cluster) -> None:
+    (pod,) = c.pods_like("chat-", "serving")
+    c.crash(c.copy(pod, "chat-new-1", creationTimestamp=AGO), "vllm", "unrecognized arguments: --max-len")
+    message = 'ReplicaSet "chat-new" has timed out progressing.'
+    deployment = c.find("Deployment", "chat", "serving")
+    c.conditions(deployment, Progressing=("False", "ProgressDeadlineExceeded", message))
+
+
 # further faults stand above this line
 
 

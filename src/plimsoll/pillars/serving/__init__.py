@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from plimsoll.check.model import checks_in
-from plimsoll.pillars.serving import bounds, placement, queries, scaling, servers
+from plimsoll.pillars.serving import bounds, placement, queries, rollout, scaling, servers
 
-CHECKS = checks_in(scaling, queries, bounds, servers, placement, pillar="serving")
+CHECKS = checks_in(scaling, rollout, queries, bounds, servers, placement, pillar="serving")

@@ -93,13 +93,19 @@ def down(snapshot: Snapshot) -> dict[str, Down]:
         pods = [pod for pod in pods_of(snapshot, each.obj) if not finished(pod)]
         if any(ready(pod) for pod in pods):
             continue  # its controller has not caught up
-        tokens = {each.token} | {f"pod/{namespace(pod)}/{name(pod)}" for pod in pods}
-        tokens |= {f"node/{bound}" for pod in pods if (bound := _shaky_node(snapshot, pod))}
-        if any(not text(pod, "spec", "nodeName") for pod in pods):
-            tokens |= {f"node/{each}" for each in _homes(snapshot, each)}
+        affects = {each.token} | tokens(snapshot, each, pods)
         if queue := text(labels(each.obj), "kueue.x-k8s.io/queue-name"):
-            tokens.add(f"localqueue/{namespace(each.obj)}/{queue}")
-        found[each.token] = Down(each, first_trouble(snapshot, each.obj), frozenset(tokens))
+            affects.add(f"localqueue/{namespace(each.obj)}/{queue}")
+        found[each.token] = Down(each, first_trouble(snapshot, each.obj), frozenset(affects))
+    return found
+
+
+def tokens(snapshot: Snapshot, what: Served, pods: list[Obj]) -> set[str]:
+    """What some pods of a workload that are not ready affect: themselves, and the nodes that may be why."""
+    found = {f"pod/{namespace(pod)}/{name(pod)}" for pod in pods}
+    found |= {f"node/{bound}" for pod in pods if (bound := _shaky_node(snapshot, pod))}
+    if any(not text(pod, "spec", "nodeName") for pod in pods):
+        found |= {f"node/{each}" for each in _homes(snapshot, what)}
     return found
 
 
