@@ -17,6 +17,7 @@ from plimsoll.kube.snapshot import Coverage, Snapshot, Source
 from plimsoll.pillars import all_checks
 from plimsoll.units import moment
 from tests.faults import AGO, NOW, OPERANDS, Cluster, healthy, new_roots, owner
+from tests.recorded import whole
 from tests.test_faults import GPU_NODES, nouveau_is_loaded, toolkit_crashes
 
 Fault = Callable[[Cluster], None]
@@ -193,6 +194,53 @@ def a_node_has_rebooted(c: Cluster) -> None:
     c.offer("h100-1", allocatable="0", capacity="0")
 
 
+@gives()
+def a_device_plugin_ends_for_a_new_one(c: Cluster) -> None:
+    pod = c.pod("plugin", "h100-1")
+    pod["metadata"]["deletionTimestamp"] = "2026-11-24T11:03:10Z"
+    c.ready(pod, "False")
+    c.offer("h100-1", allocatable="0")
+    c.count("plugin")
+    begun(c, node="h100-1")
+
+
+@gives()
+def a_new_device_plugin_has_not_started_yet(c: Cluster) -> None:
+    pod = c.pod("plugin", "h100-1")
+    for status in pod["status"]["containerStatuses"]:
+        status |= {"ready": False, "started": False, "state": {"waiting": {"reason": "PodInitializing"}}}
+    c.ready(pod, "False")
+    c.offer("h100-1", allocatable="0")
+    c.count("plugin")
+    begun(c, "plugin", node="h100-1")
+
+
+@gives("GPU054 Node/h100-1")
+def a_new_device_plugin_crashes(c: Cluster) -> None:
+    pod = c.pod("plugin", "h100-1")
+    c.crash(pod, "nvidia-device-plugin", "error parsing configuration")
+    c.offer("h100-1", allocatable="0")
+    c.count("plugin")
+    begun(c, "plugin", node="h100-1")
+
+
+@gives()
+def a_health_agent_reports_what_is_well(c: Cluster) -> None:
+    for kind in (
+        "GPUDriverInstalled",
+        "NvidiaDriverLoaded",
+        "GPUDevicePluginRegistered",
+        "GPUsSchedulable",
+        "NVLinkUp",
+    ):
+        c.conditions(c.node("h100-1"), **{kind: ("True", "OK", "all good")})
+
+
+@gives("GPU111 Node/h100-1")
+def a_health_agent_reports_throttling(c: Cluster) -> None:
+    c.conditions(c.node("h100-1"), GpuThrottlingActive=("True", "HwSlowdown", "GPU 3 is slowed down by hardware"))
+
+
 @pytest.mark.parametrize(("fault", "roots"), FAULTS, ids=[fault.__name__ for fault, _ in FAULTS])
 def test_the_roots_are_these_and_no_others(fault: Fault, roots: set[str]) -> None:
     cluster = healthy()
@@ -218,3 +266,16 @@ def test_nodes_and_pods_alone_tell_the_root(fault: Fault, root: str) -> None:
         for each in answer.failures
         if each.root_cause and each.severity >= Severity.ERROR
     } == {root}
+
+
+def test_a_missing_runtime_class_is_told_of_alike_in_any_order() -> None:
+    cluster = healthy()
+    cluster.remove(lambda o: o["kind"] == "RuntimeClass")
+
+    def said() -> set[str]:
+        failures = review(whole(cluster.items), all_checks()).failures
+        return {each.finding.title for each in failures if each.check.id == "GPU048"}
+
+    forwards = said()
+    cluster.items.reverse()
+    assert said() == forwards != set()

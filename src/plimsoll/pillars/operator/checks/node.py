@@ -19,7 +19,14 @@ from plimsoll.pillars.operator.checks.age import lasting
 
 LOST = timedelta(minutes=5)  # default toleration of unreachable: after this Kubernetes evicts the pods
 _ABOUT_GPUS = re.compile(r"gpu|nvidia|nvlink|nvswitch|xid|dcgm|acceleratedhardware|syslogs", re.I)
-_GOOD_WHEN_TRUE = re.compile(r"(?<!un)(?<!not)(ready|healthy|available)\Z", re.I)
+_GOOD_WHEN_TRUE = re.compile(
+    r"(?<!un)(?<!not)(ready|healthy|available|installed|registered|schedulable)\Z"
+    r"|(?<!un)(?<!not)(?<!over)loaded\Z|(?<!in)(?<!not)active\Z|(?-i:(?<![A-Z])Up)\Z",
+    re.I,
+)
+_TROUBLE = re.compile(
+    r"error|fail|fault|throttl|xid|alert|violation|hung|hang", re.I
+)  # GpuThrottlingActive is no boast
 
 
 def _stuck(case: Case, node: Obj) -> list[Obj]:
@@ -47,7 +54,7 @@ def _reports(node: Obj) -> list[Obj]:
     """Conditions in which a health agent says that the GPUs of a node are not well.
 
     NVSentinel and node-problem-detector use status True for trouble; conditions called
-    ...Ready, ...Healthy (EKS monitoring agent, GPUReady) use False.
+    ...Ready, ...Healthy, ...Installed, ...Up (EKS monitoring agent, GPUReady) use False.
     """
     return [
         entry
@@ -56,12 +63,18 @@ def _reports(node: Obj) -> list[Obj]:
     ]
 
 
+_EITHER_WAY = ("active", "registered", "up")  # of a trouble they say that it is there
+
+
 @lru_cache(maxsize=256)
 def _bad_status(type_: str) -> str:
     """The status with which a condition says that GPUs are not well; "" for one that is not about GPUs."""
     if not _ABOUT_GPUS.search(type_):
         return ""
-    return "False" if _GOOD_WHEN_TRUE.search(type_) else "True"
+    good = _GOOD_WHEN_TRUE.search(type_)
+    if good is None or (_TROUBLE.search(type_) and good.group().lower() in _EITHER_WAY):
+        return "True"
+    return "False"
 
 
 @check("GPU111", Severity.ERROR, Layer.NODE, reads=(kinds.NODE,),

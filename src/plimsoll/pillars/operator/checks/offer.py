@@ -17,7 +17,8 @@ from plimsoll.check.model import Severity
 from plimsoll.kube.nodes import allocatable, capacity, dra_nodes, gpu_nodes
 from plimsoll.kube.objects import Obj, annotations_of, condition, labels, mapping, name, text
 from plimsoll.kube.snapshot import Snapshot, fact
-from plimsoll.pillars.operator.checks.starting import starting_drivers
+from plimsoll.pillars.operator.checks.plugins import plugin_pods
+from plimsoll.pillars.operator.checks.starting import replaced, starting_drivers
 from plimsoll.units import count, moment
 
 STARTING = timedelta(minutes=10)  # driver, toolkit and plugin need minutes on a fresh node
@@ -150,6 +151,9 @@ def _excuse(snapshot: Snapshot, node: Obj) -> tuple[str, Severity | None]:
         return f"a driver upgrade is in state {state}", Severity.INFO
     if name(node) in starting_drivers(snapshot):
         return "the driver is starting", Severity.INFO
+    plugins = plugin_pods(snapshot).get(name(node), [])
+    if plugins and all(replaced(snapshot, pod) for pod in plugins):
+        return "the device plugin is being replaced", Severity.INFO
     began = max(
         (each for each in (moment(text(node, "metadata", "creationTimestamp")),
                            moment(condition(node, "Ready").get("lastTransitionTime"))) if each),

@@ -16,7 +16,7 @@ from plimsoll.pillars.operator.checks.discovery import undiscovered
 from plimsoll.pillars.operator.checks.hints import dead, fresh
 from plimsoll.pillars.operator.checks.offer import shortfalls
 from plimsoll.pillars.operator.checks.revisions import outdated
-from plimsoll.pillars.operator.checks.starting import DRIVERS, starting_drivers
+from plimsoll.pillars.operator.checks.starting import DRIVERS, replaced, starting_drivers
 
 _LOOK = "kubectl get clusterpolicy -o jsonpath='{.items[*].status.conditions}'"
 _STATES = {
@@ -65,7 +65,9 @@ def _not_ready(snapshot: Snapshot, message: str) -> list[OperandState]:
 
 
 def _starts(case: Case, state: OperandState) -> bool:
-    """Whether a pod no GPU needs was made so recently that it may still be starting."""
+    """Whether a device plugin is being replaced, or a pod no GPU needs was made so recently that it may be starting."""
+    if state.operand == "device-plugin" and state.pod is not None:
+        return replaced(case.snapshot, state.pod)
     crashed = state.trouble is not None and state.trouble.state in ("crash", "image")
     if state.operand not in SUPPORTING or state.pod is None or crashed:
         return False

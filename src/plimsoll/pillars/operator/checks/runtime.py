@@ -83,7 +83,8 @@ def runtime_classes_exist(case: Case) -> Iterator[Finding]:
             users[wanted].append(obj)
     policy = cluster_policy(case.snapshot)
     stuck = [f"node/{node}" for node, wrong in placements(case.snapshot).items() if wrong.kind == "runtime-class"]
-    for wanted, objects in sorted(users.items()):
+    for wanted, unordered in sorted(users.items()):
+        objects = sorted(unordered, key=_order)
         first, waiting = objects[0], _owners(objects)
         yield case.finding(
             policy or first,
@@ -97,6 +98,12 @@ def runtime_classes_exist(case: Case) -> Iterator[Finding]:
             f"kubectl apply -f - <<< '{{apiVersion: node.k8s.io/v1, kind: RuntimeClass, metadata: {{name: {wanted}}}, "
             "handler: nvidia}'\nor take runtimeClassName out of the pods: with CDI or NRI they need none",
         )
+
+
+def _order(obj: Obj) -> tuple[bool, str, str, str]:
+    """Owners before their pods, then by name: the same order whatever order a snapshot has."""
+    kind = text(obj, "kind")
+    return kind == "Pod", kind, namespace(obj), name(obj)
 
 
 def _owners(objects: list[Obj]) -> list[str]:

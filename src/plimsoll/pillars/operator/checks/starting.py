@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from plimsoll.kube.objects import Obj, items, mapping, number, text
 from plimsoll.kube.operands import OperandState, operand_states
+from plimsoll.kube.pods import trouble
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.units import moment
 
@@ -45,6 +46,23 @@ def startup_window(pod: Obj) -> timedelta:
             tries = (number(probe, "failureThreshold") or 3) * (number(probe, "periodSeconds") or 10)
             return timedelta(seconds=number(probe, "initialDelaySeconds") + tries)
     return timedelta(minutes=21)
+
+
+def replaced(snapshot: Snapshot, pod: Obj) -> bool:
+    """Whether a device plugin's pod is on its way out or in: told to end, or made just now and not failing.
+
+    One that is Ready has had the seconds it needs to register; one that waits for a toolkit that
+    is not ready there waits for a fault.
+    """
+    now, wrong = snapshot.taken_at, trouble(pod)
+    if wrong is not None and wrong.state in ("crash", "image", "unschedulable"):
+        return False
+    if ending := text(pod, "metadata", "deletionTimestamp"):
+        return younger(moment(ending), SETTLING, now)
+    if wrong is None or not younger(moment(text(pod, "metadata", "creationTimestamp")), SETTLING, now):
+        return False
+    toolkit = operand_states(snapshot).get(text(pod, "spec", "nodeName"), {}).get("container-toolkit")
+    return wrong.state != "init" or toolkit is None or toolkit.state == "ready"
 
 
 def younger(began: datetime | None, most: timedelta, now: datetime | None) -> bool:
