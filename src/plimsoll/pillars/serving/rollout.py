@@ -43,11 +43,7 @@ def rollouts_end(case: Case) -> Iterator[Finding]:
             "status.readyReplicas",
             seen={"replicas asked for": replicas(each.obj)}
             | ({f"pod {name(found[0])}: {found[1].path}": found[1].reason} if found else {}),
-            affects=tokens(
-                case.snapshot,
-                each,
-                [pod for pod in pods_of(case.snapshot, each.obj) if not finished(pod) and not ready(pod)],
-            ),
+            affects=tokens(case.snapshot, each, waiting),
             remedy=f"kubectl -n {here} rollout status deploy {title} --timeout=5s; kubectl -n {here} get pods -o wide\n"
             + (f"kubectl -n {here} logs {name(found[0])} --all-containers --previous | tail -50\n" if found else "")
             + f"back to the version that serves: kubectl -n {here} rollout undo deploy {title}",
