@@ -13,6 +13,7 @@ import pytest
 from plimsoll.check.model import Severity
 from plimsoll.check.run import review
 from plimsoll.kube import kinds
+from plimsoll.kube.objects import Obj
 from plimsoll.kube.snapshot import Coverage, Snapshot, Source
 from plimsoll.pillars import all_checks
 from plimsoll.units import moment
@@ -239,6 +240,38 @@ def a_health_agent_reports_what_is_well(c: Cluster) -> None:
 @gives("GPU111 Node/h100-1")
 def a_health_agent_reports_throttling(c: Cluster) -> None:
     c.conditions(c.node("h100-1"), GpuThrottlingActive=("True", "HwSlowdown", "GPU 3 is slowed down by hardware"))
+
+
+def mig_change_begins(c: Cluster) -> Obj:
+    """The MIG manager pauses the operands and ends the device plugin, whose pod is returned."""
+    have = c.node("a100-mig-0")["metadata"]["labels"]
+    have |= {"nvidia.com/mig.config": "all-3g.40gb", "nvidia.com/mig.config.state": "pending"}
+    for operand in ("device-plugin", "gpu-feature-discovery", "dcgm-exporter", "dcgm"):
+        have[f"nvidia.com/gpu.deploy.{operand}"] = "paused-for-mig-change"
+    c.offer("a100-mig-0", allocatable="0")
+    return c.pod("plugin", "a100-mig-0")
+
+
+@gives()
+def a_mig_change_begins(c: Cluster) -> None:
+    pod = mig_change_begins(c)
+    pod["metadata"]["deletionTimestamp"] = "2026-11-24T11:03:10Z"
+    c.ready(pod, "False")
+
+
+@gives()
+def a_mig_change_has_ended_the_plugin(c: Cluster) -> None:
+    pod = mig_change_begins(c)
+    c.event(pod, "Killing", "Stopping container nvidia-device-plugin", type_="Normal")
+    c.items[-1]["source"]["host"] = "a100-mig-0"
+    c.remove(lambda o: o is pod)
+
+
+@gives("GPU077 Node/a100-mig-0")
+def a_mig_change_left_the_plugin_ending_for_long(c: Cluster) -> None:
+    pod = mig_change_begins(c)
+    pod["metadata"]["deletionTimestamp"] = AGO
+    c.ready(pod, "False")
 
 
 @pytest.mark.parametrize(("fault", "roots"), FAULTS, ids=[fault.__name__ for fault, _ in FAULTS])

@@ -25,6 +25,7 @@ WANTED, STATE = "nvidia.com/mig.config", "nvidia.com/mig.config.state"
 DEPLOY = "nvidia.com/gpu.deploy."
 PAUSED = "paused-for-mig-change"
 PATHS = (f"metadata.labels[{WANTED}]", f"metadata.labels[{STATE}]")
+BEGUN = 5  # minutes: the manager has not waited in vain for any operand yet
 SLOW = 15  # minutes: the manager waits up to 5 for each operand it stops, then applies in seconds
 REBOOT = 20  # minutes: the slowest GPU servers need about 15 to boot
 
@@ -55,6 +56,8 @@ def _change(case: Case, node: Obj) -> Change | None:
     have = labels(node)
     paused = tuple(sorted(key for key, value in have.items() if value == PAUSED and str(key).startswith(DEPLOY)))
     age = minutes(label_set_at(node, STATE), case.now)
+    if age is None and paused and have.get(STATE) == "pending":
+        age = _since_the_plugin_stopped(case, node)  # the manager stops it first
     offers = sum(allocatable(node).values())
     match have.get(STATE):
         case "failed":
@@ -79,7 +82,7 @@ def _pending(case: Case, node: Obj, paused: tuple[str, ...], age: int | None, of
         return "wedged", "no MIG manager runs on the node"
     if (ill := trouble(manager)) and ill.state in ("crash", "image"):
         return "wedged", f"the MIG manager itself is in {ill.reason}"
-    if paused and not _just_begun(case, node, age):
+    if paused and not (age is not None and age < SLOW):
         plugin = operand(case.snapshot, PLUGIN, name(node))
         if plugin is None or not offers:
             return "wedged", "the MIG manager runs but has left the operands paused"
@@ -88,10 +91,8 @@ def _pending(case: Case, node: Obj, paused: tuple[str, ...], age: int | None, of
     return "pending", "the MIG manager is at work"
 
 
-def _just_begun(case: Case, node: Obj, age: int | None) -> bool:
-    """Whether anything shows that the change is younger than the manager's own patience."""
-    if age is not None:
-        return age < SLOW
+def _since_the_plugin_stopped(case: Case, node: Obj) -> int | None:
+    """Minutes since the device plugin of a node was told to end; None if nothing tells."""
     plugin = operand(case.snapshot, PLUGIN, name(node))
     told = (
         moment(get(plugin, "metadata", "deletionTimestamp"))
@@ -99,7 +100,7 @@ def _just_begun(case: Case, node: Obj, age: int | None) -> bool:
         else _plugin_killed(case.snapshot).get(name(node))
     )
     since = minutes(told, case.now)
-    return since is not None and since < SLOW
+    return None if since is None else max(0, since)  # a pod's end is written ahead, by its grace period
 
 
 @fact

@@ -12,7 +12,18 @@ from plimsoll.check.words import drain, many
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes, is_ready
 from plimsoll.kube.objects import Obj, name
-from plimsoll.pillars.partition.change import PATHS, REBOOT, SLOW, STATE, WANTED, Change, change_of, holders, some
+from plimsoll.pillars.partition.change import (
+    BEGUN,
+    PATHS,
+    REBOOT,
+    SLOW,
+    STATE,
+    WANTED,
+    Change,
+    change_of,
+    holders,
+    some,
+)
 from plimsoll.pillars.partition.declared import declared_config
 from plimsoll.pillars.partition.layouts import misfit
 from plimsoll.pillars.partition.nodes import MIG_MANAGER, daemonset, home, operand
@@ -109,6 +120,7 @@ def layout_change_moves(case: Case) -> Iterator[Finding]:
     """
     for node, change in _in(case, "pending"):
         slow = change.age is not None and change.age >= SLOW
+        begun = change.age is not None and change.age < BEGUN
         idle = not change.offers and change.age is None
         since = f" for {many(change.age, 'minute')}" if change.age is not None else ""
         yield case.finding(
@@ -117,7 +129,7 @@ def layout_change_moves(case: Case) -> Iterator[Finding]:
             *PATHS,
             seen={"devices that pods can be given": change.offers},
             affects=_affects(node),
-            severity=Severity.ERROR if slow or idle else Severity.WARNING,
+            severity=Severity.ERROR if slow or idle else Severity.INFO if begun else Severity.WARNING,
             layer=_depth(change),
             remedy=f"{_who(case, node)}\n{_logs(case, node)}",
         )
