@@ -274,6 +274,33 @@ def a_mig_change_left_the_plugin_ending_for_long(c: Cluster) -> None:
     c.ready(pod, "False")
 
 
+def removed(c: Cluster, since: str) -> None:
+    """Karpenter takes a node away: its kubelet says that it shuts down."""
+    node = c.node("h100-1")
+    node["metadata"]["deletionTimestamp"] = since
+    node["spec"]["taints"].append({"key": "karpenter.sh/disrupted", "effect": "NoSchedule"})
+    c.conditions(node, Ready=("False", "KubeletNotReady", "node is shutting down"))
+
+
+@gives()
+def a_node_is_being_removed(c: Cluster) -> None:
+    removed(c, "2026-11-24T11:02:40Z")
+
+
+@gives("GPU111 Node/h100-1")
+def a_node_that_should_be_gone_stays(c: Cluster) -> None:
+    removed(c, AGO)
+
+
+@gives()
+def a_spot_node_was_given_notice(c: Cluster) -> None:
+    for node, key in (
+        ("h100-1", "aws-node-termination-handler/spot-itn"),
+        ("h100-2", "cloud.google.com/impending-node-termination"),
+    ):
+        c.node(node)["spec"]["taints"].append({"key": key, "effect": "NoSchedule"})
+
+
 @pytest.mark.parametrize(("fault", "roots"), FAULTS, ids=[fault.__name__ for fault, _ in FAULTS])
 def test_the_roots_are_these_and_no_others(fault: Fault, roots: set[str]) -> None:
     cluster = healthy()

@@ -26,6 +26,14 @@ _MACHINE = re.compile(
     r"|(a2|a3|a4|a4x|g2|g4)-[a-z]+gpu[a-z0-9-]*\Z|g2-standard-\d+\Z"  # Google
     r"|Standard_N[CDV]\d[A-Za-z0-9_]*\Z",  # Azure
 )
+GOING = (  # taints of a node that its cloud or an autoscaler takes away
+    "ToBeDeletedByClusterAutoscaler",
+    "karpenter.sh/disrupted",
+    "karpenter.sh/disruption",
+    "aws-node-termination-handler/spot-itn",
+    "aws-node-termination-handler/asg-lifecycle-termination",
+    "cloud.google.com/impending-node-termination",
+)
 _OTHER_MAKES = ("amd", "tpu", "ct", "inf", "trn", "neuron", "gaudi", "habana")
 _NOT_NVIDIA = re.compile(r"g4ad\.|MI300|V710|NV\d+as_v4")  # AMD GPUs under the same families
 

@@ -16,6 +16,7 @@ from plimsoll.kube.objects import Obj, condition, get, items, labels, name, name
 from plimsoll.kube.pods import gpu_requests, pods_by_node
 from plimsoll.kube.snapshot import Snapshot
 from plimsoll.pillars.operator.checks.age import lasting
+from plimsoll.pillars.operator.checks.hints import GOING
 
 LOST = timedelta(minutes=5)  # default toleration of unreachable: after this Kubernetes evicts the pods
 _ABOUT_GPUS = re.compile(r"gpu|nvidia|nvlink|nvswitch|xid|dcgm|acceleratedhardware|syslogs", re.I)
@@ -136,11 +137,12 @@ def _took_control(case: Case, node: Obj, what: str) -> Finding:
 def _not_ready(case: Case, node: Obj, what: str = "GPU node", severity: Severity | None = None) -> Finding:
     title, state = name(node), condition(node, "Ready")
     silent = state.get("status") == "Unknown"
+    leaves = _leaves(case, node, state)
     how = "has gone silent (Ready is Unknown)" if silent else "is not Ready"
     why = text(state, "reason") or "no reason given"
     return case.finding(
         node,
-        f"{what} {title} {how}: {why}",
+        f"{what} {title} {how}: {why}" + ("; it is being removed" if leaves else ""),
         "status.conditions[Ready].status",
         "status.conditions[Ready].reason",
         "status.conditions[Ready].message",
@@ -149,8 +151,15 @@ def _not_ready(case: Case, node: Obj, what: str = "GPU node", severity: Severity
         f"on {title}: systemctl status kubelet containerd; journalctl -u kubelet --since -30min\n"
         "the machine is gone (spot, hardware): let the autoscaler or the provider replace it, then "
         f"kubectl delete node {title}",
-        severity=severity,
+        severity=Severity.INFO if leaves else severity,
     )
+
+
+def _leaves(case: Case, node: Obj, ready: Obj) -> bool:
+    """Whether a node is no longer ready because it is being removed, and has not been at it for long."""
+    asked = text(node, "metadata", "deletionTimestamp")
+    going = asked or any(text(taint, "key") in GOING for taint in items(node, "spec", "taints"))
+    return bool(going) and not lasting(case, asked or ready.get("lastTransitionTime"))
 
 
 def _hardware(case: Case, node: Obj) -> Iterator[Finding]:

@@ -12,10 +12,9 @@ from plimsoll.kube.objects import Obj, get, items, labels, name, namespace, numb
 from plimsoll.kube.operands import SUPPORTING, OperandState, cluster_policy, operand_daemonsets, operand_states
 from plimsoll.kube.pods import Trouble, events_of, troubled_pods
 from plimsoll.kube.snapshot import Snapshot, fact
-from plimsoll.pillars.operator.checks.hints import fresh
+from plimsoll.pillars.operator.checks.hints import GOING, fresh
 
-_LEAVING = ("ToBeDeletedByClusterAutoscaler", "DeletionCandidateOfClusterAutoscaler", "karpenter.sh/disrupted",
-            "karpenter.sh/disruption")  # fmt: skip
+_LEAVING = (*GOING, "DeletionCandidateOfClusterAutoscaler")
 _STARTING = re.compile(r"startup|uninitialized|unregistered|agent-not-ready|not-ready", re.I)
 
 
