@@ -12,6 +12,8 @@ A fixture file holds
       - object: Node/h100-0
         severity: error        optional
         says: allocatable 0    optional: part of the title
+        do: kubectl uncordon   optional: part of the remedy
+        seen: {pods: 3}        optional: must be among its evidence
         affects: [node/h100-0] optional: must be among what the finding affects
 Every kind that is neither unread nor partial is WHOLE: the world is all there is.
 """
@@ -66,7 +68,7 @@ def snapshot(fixture: dict[str, Any]) -> Snapshot:
     coverage |= dict.fromkeys(unread, Coverage.UNREAD)
     coverage |= {kinds.BY_NAME[name]: Coverage.PARTIAL for name in fixture.get("partial", [])}
     gone = {kind.kind for kind in unread}
-    taken = fixture.get("takenAt")
+    taken: Any = fixture.get("takenAt")
     return Snapshot(
         (obj for obj in fixture["objects"] if obj["kind"] not in gone),
         source=Source("manifest", "fixture"),

@@ -167,7 +167,8 @@ def test_prometheus_lines_are_samples_and_unique() -> None:
 
 
 def test_a_remedy_is_commands_and_comments() -> None:
-    text = "kubectl get pods\nwhen it is mended: kubectl delete pod x\nraise the limit\nkubectl patch x \\\n  --type merge\n"
+    said = "when it is mended: kubectl delete pod x\nraise the limit"
+    text = f"kubectl get pods\n{said}\nkubectl patch x \\\n  --type merge\n"
     assert as_shell(text).splitlines() == [
         "kubectl get pods",
         "# when it is mended",
