@@ -60,6 +60,8 @@ def _meets(each: Judgement, want: dict) -> bool:  # type: ignore[type-arg]
     return (
         want.get("severity", str(each.severity)) == str(each.severity)
         and want.get("says", "") in each.finding.title
+        and want.get("do", "") in (each.finding.remedy or each.check.remedy)
+        and want.get("seen", {}).items() <= {found.path: found.value for found in each.finding.evidence}.items()
         and set(want.get("affects", [])) <= each.finding.affects
     )
 

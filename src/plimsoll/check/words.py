@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 
-def many(number: int, noun: str) -> str:
-    """A number with its noun, singular or plural: `1 node`, `3 nodes`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def many(number: int, noun: str, one: str = "", more: str = "") -> str:
+    """A number with its noun and what that does, singular or plural: `1 node`, `3 nodes`, `1 node lacks`.
+
+    one, more: the verb of one and of several.
+    """
+    verb = one if number == 1 else more
+    return f"{number} {noun}{'' if number == 1 else 's'}{' ' if verb else ''}{verb}"
 
 
 def brief(said: str, most: int) -> str:

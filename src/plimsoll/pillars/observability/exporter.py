@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
-from plimsoll.check.words import brief
+from plimsoll.check.words import brief, many
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes, selected
 from plimsoll.kube.objects import Obj, get, labels, mapping, name, namespace, pod_template, text
@@ -214,7 +214,8 @@ def metrics_name_their_pods(case: Case) -> Iterator[Finding]:
             and str(have.get("KUBERNETES_VIRTUAL_GPUS", "")).lower() != "true"
             and "--kubernetes-virtual-gpus" not in args
         ):
-            what = f"do not name the pods on {len(shared)} nodes that share GPUs: KUBERNETES_VIRTUAL_GPUS is not set"
+            where = many(len(shared), "node", "that shares", "that share")
+            what = f"do not name the pods on {where} GPUs: KUBERNETES_VIRTUAL_GPUS is not set"
         else:
             continue
         yield case.finding(

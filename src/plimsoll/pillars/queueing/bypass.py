@@ -11,6 +11,8 @@ from plimsoll.kube.objects import Obj, name, namespace
 from plimsoll.pillars.queueing.blame import SERVICES, Bypass, bypasses, harms
 from plimsoll.pillars.queueing.facts import cluster_queue_of
 from plimsoll.pillars.queueing.supply import has, promised
+from plimsoll.spec.derive import namespace_of
+from plimsoll.spec.model import Platform
 
 Owner = tuple[str, str, str]
 
@@ -45,9 +47,9 @@ def nobody_takes_promised_gpus(case: Case) -> Iterator[Finding]:
     A bypass is a fault here only if it does harm: an admitted pod is unschedulable for lack of
     GPUs, the promise is not larger than the hardware, and without the unqueued pods it would fit
     whole on one node. Pods are taken away in thought one by one until it fits: bare pods before
-    jobs before services, of equals the one whose controller came last, then the largest. So a
-    service that was there all along is not blamed for a newcomer. A pod that would fit on a node
-    which is cordoned or broken now is harmed by that node, not by a bypass.
+    jobs before services, of equals the one that came last, then the largest. So a service that was there
+    all along is not blamed for a newcomer. A pod that would fit on a node which is cordoned or broken
+    now, or is just being emptied for it, is not harmed by a bypass.
     """
     by_owner: dict[Owner, dict[str, Bypass]] = defaultdict(dict)
     hurt: dict[Owner, list[str]] = defaultdict(list)
@@ -88,15 +90,18 @@ def _remedy(owner: Owner) -> str:
     )
     return (
         f"kubectl -n {space} describe {kind.lower()} {title}\n{end}\n"
-        f"Let it queue: label kueue.x-k8s.io/queue-name=<LocalQueue in {space}>\n"
-        "Keep it from coming back: manageJobsWithoutQueueName: true in Kueue's Configuration, a LocalQueue named\n"
-        f"default, and a ResourceQuota that grants namespace {space} no GPUs outside Kueue"
+        f"Let it queue: make it anew with the label kueue.x-k8s.io/queue-name, which names a LocalQueue of {space}\n"
+        f"kubectl -n {space} get localqueues\n"
+        "Keep it from coming back: manageJobsWithoutQueueName: true in Kueue's Configuration, with a\n"
+        f"managedJobsNamespaceSelector that takes in {space}, and a ValidatingAdmissionPolicy that refuses GPU pods\n"
+        "without kueue.x-k8s.io/queue-name there (a ResourceQuota cannot tell queued pods from others)"
     )
 
 
 @check(
     "Q02", Severity.WARNING, Layer.RISK, reads=(kinds.CLUSTER_QUEUE, kinds.RESOURCE_FLAVOR, kinds.NODE, kinds.POD),
-    remedy="Label the workload kueue.x-k8s.io/queue-name=<LocalQueue>, or lower the quota by what it holds",
+    remedy="label the workload kueue.x-k8s.io/queue-name with a LocalQueue of its namespace, or lower the quota by "
+    "what it holds; a service of platform.yaml that is meant to stay outside says so with queued: false",
     source="kueue docs manage_jobs",
 )  # fmt: skip
 def gpu_work_is_queued(case: Case) -> Iterator[Finding]:
@@ -104,13 +109,14 @@ def gpu_work_is_queued(case: Case) -> Iterator[Finding]:
 
     What runs past Kueue is in nobody's quota, is never preempted, and is missing from every fair
     share. It does no harm while the rest suffices. A long-lived service may live outside on purpose:
-    then lower the quota by what it holds at most.
+    then lower the quota by what it holds at most, and where there is a platform.yaml say `queued: false`.
     """
     snapshot = case.snapshot
     blamed = {one.owner for each in harms(snapshot) for one in each.blamed}
+    outside = _outside_on_purpose(case)
     by_owner: dict[Owner, list[Bypass]] = defaultdict(list)
     for one in bypasses(snapshot):
-        if one.owner not in blamed:
+        if one.owner not in blamed and one.owner[1:] not in outside:
             by_owner[one.owner].append(one)
     for owner, pods in sorted(by_owner.items()):
         kind, space, title = owner
@@ -121,6 +127,13 @@ def gpu_work_is_queued(case: Case) -> Iterator[Finding]:
             seen={"pods": len(pods), "nodes": ", ".join(sorted({one.node for one in pods})[:10]), **_room(case, pods)},
             severity=Severity.INFO if kind in SERVICES else Severity.WARNING,
         )
+
+
+def _outside_on_purpose(case: Case) -> set[tuple[str, str]]:
+    """(namespace, name) of the services that platform.yaml keeps out of the queues."""
+    if not isinstance(case.platform, Platform):
+        return set()
+    return {(namespace_of(case.platform, each), each.name) for each in case.platform.services if not each.queued}
 
 
 def _room(case: Case, pods: list[Bypass]) -> dict[str, str]:

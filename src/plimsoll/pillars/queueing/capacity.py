@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import many
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import autoscaled, has_gpu, untolerated
 from plimsoll.kube.objects import Obj, items, labels, mapping, name, text
@@ -24,7 +25,7 @@ from plimsoll.pillars.queueing.facts import (
 )
 from plimsoll.pillars.queueing.supply import Stuck, hardware, has, mismatch, passing, promised
 
-_FLAVOR_NODES = "kubectl get resourceflavors -o custom-columns=NAME:.metadata.name,LABELS:.spec.nodeLabels"
+_FLAVOR_NODES = "kubectl get resourceflavors -o custom-columns=FLAVOR:.metadata.name,LABELS:.spec.nodeLabels"
 
 
 def _tokens(snapshot: Snapshot, victims: list[Stuck]) -> set[str]:
@@ -123,7 +124,7 @@ def promises_can_be_kept(case: Case) -> Iterator[Finding]:
         yield case.finding(
             holder,
             f"{total} {resource} are promised on flavor {flavor}, whose nodes have {there}"
-            + (f"; {len(victims)} admitted pods find no room" if victims else ""),
+            + (f"; {many(len(victims), 'admitted pod', 'finds', 'find')} no room" if victims else ""),
             "spec.resourceGroups",
             seen={"promised": listed, "nodes": len(flavor_nodes(snapshot)[flavor]), "GPUs there": there},
             affects=_tokens(snapshot, victims),
@@ -169,7 +170,8 @@ def flavors_have_nodes(case: Case) -> Iterator[Finding]:
         closed = [queue for queue in users if _depends(queue, dead)]
         yield case.finding(
             flavor,
-            f"ResourceFlavor {title} selects no node, yet {', '.join(map(name, users))} promise quota on it",
+            f"ResourceFlavor {title} selects no node, yet {', '.join(map(name, users))}"
+            f" {'promises' if len(users) == 1 else 'promise'} quota on it",
             "spec.nodeLabels",
             seen={"closest labels on nodes": _closest(snapshot, flavor), "pods waiting for it": len(victims[title])},
             affects=_tokens(snapshot, victims[title]).union(*(queue_tokens(snapshot, name(each)) for each in closed)),
@@ -224,8 +226,8 @@ def flavors_do_not_overlap(case: Case) -> Iterator[Finding]:
         both = sum(set(flavors) <= found for (_, each), found in at.items() if each == resource)
         yield case.finding(
             last,
-            f"Flavors {' and '.join(flavors)} select the same {both} nodes; together they promise {total} {resource}"
-            f" of {there}",
+            f"Flavors {' and '.join(flavors)} select the same {many(both, 'node')}; together they promise"
+            f" {total} {resource} of {there}",
             "spec.nodeLabels",
             seen={flavor: f"{promised(snapshot, (flavor, resource))} promised" for flavor in flavors},
             remedy=f"{_FLAVOR_NODES}\nGive each flavor labels of its own, or take the {resource} quota off one of them",
@@ -235,7 +237,7 @@ def flavors_do_not_overlap(case: Case) -> Iterator[Finding]:
 @check(
     "Q27", Severity.WARNING, Layer.QUOTA, reads=(kinds.RESOURCE_FLAVOR, kinds.CLUSTER_QUEUE),
     whole=(kinds.NODE, kinds.POD),
-    remedy="kubectl edit resourceflavor NAME   # spec.tolerations",
+    remedy="kubectl edit resourceflavor <name>   # spec.tolerations",
     source="kueue ResourceFlavor.spec.nodeTaints, tolerations",
 )  # fmt: skip
 def flavor_tolerates_its_nodes(case: Case) -> Iterator[Finding]:
@@ -262,7 +264,8 @@ def flavor_tolerates_its_nodes(case: Case) -> Iterator[Finding]:
         shown = f"{text(taint, 'key')}={text(taint, 'value')}:{text(taint, 'effect')}"
         yield case.finding(
             flavor,
-            f"ResourceFlavor {title} does not tolerate {shown}, which {len(kept)} of its {len(nodes)} nodes carry",
+            f"ResourceFlavor {title} does not tolerate {shown}, which {len(kept)} of its"
+            f" {many(len(nodes), 'node')} {'carries' if len(kept) == 1 else 'carry'}",
             "spec.tolerations",
             "spec.nodeTaints",
             seen={"nodes": ", ".join(name(node) for node, _ in kept[:10]), "pods kept out": len(hurt)},
@@ -270,7 +273,8 @@ def flavor_tolerates_its_nodes(case: Case) -> Iterator[Finding]:
             severity=Severity.ERROR if hurt else None,
             remedy=f"kubectl edit resourceflavor {title}   # spec.tolerations:"
             f" [{{key: {text(taint, 'key')}, operator: Exists, effect: {text(taint, 'effect')}}}]\n"
-            f"or take the taint off the nodes: kubectl taint node NAME {text(taint, 'key')}:{text(taint, 'effect')}-",
+            f"or take the taint off: kubectl taint node {' '.join(name(node) for node, _ in kept[:5])}"
+            f" {text(taint, 'key')}:{text(taint, 'effect')}-",
         )
 
 

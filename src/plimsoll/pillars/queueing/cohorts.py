@@ -20,7 +20,7 @@ from plimsoll.pillars.queueing.facts import (
 
 @check(
     "Q16", Severity.ERROR, Layer.QUOTA, reads=(kinds.COHORT,),
-    remedy="kubectl get cohorts -o custom-columns=NAME:.metadata.name,PARENT:.spec.parentName",
+    remedy="kubectl get cohorts -o custom-columns=COHORT:.metadata.name,PARENT:.spec.parentName",
     source="kueue Cohort.spec.parentName: a cycle stops every member ClusterQueue",
 )  # fmt: skip
 def cohorts_form_a_tree(case: Case) -> Iterator[Finding]:
@@ -42,7 +42,8 @@ def cohorts_form_a_tree(case: Case) -> Iterator[Finding]:
         chain = " → ".join((*cycle, cycle[0]))
         yield case.finding(
             cohort,
-            f"Cohorts form a cycle ({chain}): {', '.join(queues) or 'every member queue'} admits nothing",
+            f"Cohorts form a cycle ({chain}): {', '.join(queues) or 'every member queue'}"
+            f" {'admit' if len(queues) > 1 else 'admits'} nothing",
             "spec.parentName",
             seen={"cycle": chain, "ClusterQueues": ", ".join(queues)},
             affects=set().union(*(queue_tokens(case.snapshot, each) for each in queues)),
@@ -53,7 +54,7 @@ def cohorts_form_a_tree(case: Case) -> Iterator[Finding]:
 
 @check(
     "Q17", Severity.WARNING, Layer.RISK, whole=(kinds.CLUSTER_QUEUE,),
-    remedy="kubectl get clusterqueues -o custom-columns=NAME:.metadata.name,COHORT:.spec.cohortName",
+    remedy="kubectl get clusterqueues -o custom-columns=QUEUE:.metadata.name,COHORT:.spec.cohortName",
     source="kueue ClusterQueue.spec.cohortName: an unknown name makes a cohort of its own",
 )  # fmt: skip
 def cohort_is_shared(case: Case) -> Iterator[Finding]:

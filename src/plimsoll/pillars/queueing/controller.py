@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import many
 from plimsoll.kube import kinds
 from plimsoll.kube.control import kueue_managers
 from plimsoll.kube.objects import Obj, get, items, labels, name, namespace, number, owner, selects, text
@@ -48,7 +49,7 @@ def kueue_runs(case: Case) -> Iterator[Finding]:
     if not managers:
         yield case.finding(
             snapshot.get(kinds.CRD, "clusterqueues.kueue.x-k8s.io") or queues[0],
-            f"No Kueue controller is installed, yet {len(queues)} ClusterQueues exist",
+            f"No Kueue controller is installed, yet {many(len(queues), 'ClusterQueue', 'exists', 'exist')}",
             seen={"ClusterQueues": len(queues), "Deployments of Kueue": 0},
             affects=_EVERYTHING,
             remedy="kubectl get deployments -A | grep -i kueue\n"

@@ -50,7 +50,7 @@ def local_queue_leads_somewhere(case: Case) -> Iterator[Finding]:
             remedy = (
                 f"kubectl get clusterqueues{f'   # did you mean {guess}?' if guess else ''}\n"
                 f"Create ClusterQueue {target}, or make the LocalQueue anew (spec.clusterQueue cannot be changed):\n"
-                f"kubectl -n {space} get localqueue {title} -o yaml > {title}.yaml   # set clusterQueue, then\n"
+                f"kubectl -n {space} get localqueue {title} -o yaml   # to {title}.yaml; set clusterQueue, then\n"
                 f"kubectl -n {space} delete localqueue {title} && kubectl apply -f {title}.yaml"
             )
         else:
@@ -69,7 +69,7 @@ def local_queue_leads_somewhere(case: Case) -> Iterator[Finding]:
 @check(
     "Q09", Severity.ERROR, Layer.QUOTA,
     reads=(kinds.CLUSTER_QUEUE, kinds.LOCAL_QUEUE, kinds.NAMESPACE),
-    remedy="kubectl get clusterqueue -o custom-columns=NAME:.metadata.name,SELECTOR:.spec.namespaceSelector",
+    remedy="kubectl get clusterqueue -o custom-columns=QUEUE:.metadata.name,SELECTOR:.spec.namespaceSelector",
     source="kueue pkg/scheduler: Workload namespace doesn't match ClusterQueue selector",
 )  # fmt: skip
 def namespace_is_selected(case: Case) -> Iterator[Finding]:
@@ -130,7 +130,7 @@ def _select(queue: Obj, space: str) -> str:
 
 @check(
     "Q15", Severity.ERROR, Layer.QUOTA, reads=(kinds.CLUSTER_QUEUE, kinds.LOCAL_QUEUE),
-    remedy="kubectl patch clusterqueue NAME --type merge -p '{\"spec\":{\"stopPolicy\":\"None\"}}'",
+    remedy="kubectl patch clusterqueue <name> --type merge -p '{\"spec\":{\"stopPolicy\":\"None\"}}'",
     source="kueue ClusterQueue.spec.stopPolicy, LocalQueue.spec.stopPolicy",
 )  # fmt: skip
 def no_queue_is_stopped(case: Case) -> Iterator[Finding]:

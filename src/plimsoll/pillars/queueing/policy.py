@@ -22,7 +22,7 @@ def _fair_sharing(case: Case) -> bool | None:
 
 @check(
     "Q31", Severity.WARNING, Layer.RISK, reads=(kinds.CLUSTER_QUEUE, kinds.WORKLOAD),
-    remedy="kubectl patch clusterqueue NAME --type merge"
+    remedy="kubectl patch clusterqueue <name> --type merge"
     " -p '{\"spec\":{\"preemption\":{\"withinClusterQueue\":\"LowerPriority\"}}}'",
     source="kueue ClusterQueue.spec.preemption.withinClusterQueue, default Never",
 )  # fmt: skip
@@ -45,6 +45,8 @@ def priorities_preempt(case: Case) -> Iterator[Finding]:
                 f"Workloads of ClusterQueue {name(queue)} have {len(levels)} priorities, but none preempts another",
                 "spec.preemption.withinClusterQueue",
                 seen={"priorities in use": ", ".join(map(str, sorted(levels)))},
+                remedy=f"kubectl patch clusterqueue {name(queue)} --type merge"
+                ' -p \'{"spec":{"preemption":{"withinClusterQueue":"LowerPriority"}}}\'',
             )
 
 

@@ -13,7 +13,7 @@ from plimsoll.pillars.queueing.facts import near, queue_tokens
 
 @check(
     "Q10", Severity.ERROR, Layer.QUOTA, reads=(kinds.CLUSTER_QUEUE,),
-    remedy="kubectl patch clusterqueue NAME --type merge -p '{\"spec\":{\"namespaceSelector\":{}}}'",
+    remedy="kubectl patch clusterqueue <name> --type merge -p '{\"spec\":{\"namespaceSelector\":{}}}'",
     source="kueue ClusterQueueSpec.namespaceSelector: nil selects nothing",
 )  # fmt: skip
 def selector_is_set(case: Case) -> Iterator[Finding]:
@@ -38,7 +38,7 @@ def selector_is_set(case: Case) -> Iterator[Finding]:
 
 @check(
     "Q11", Severity.ERROR, Layer.QUOTA, reads=(kinds.CLUSTER_QUEUE,),
-    remedy="kubectl get resourceflavors; kubectl get clusterqueue NAME -o yaml",
+    remedy="kubectl get resourceflavors; kubectl get clusterqueue <name> -o yaml",
     source="kueue ClusterQueue condition Active=False, reason FlavorNotFound",
 )  # fmt: skip
 def flavors_exist(case: Case) -> Iterator[Finding]:
@@ -68,7 +68,7 @@ def flavors_exist(case: Case) -> Iterator[Finding]:
 
 @check(
     "Q12", Severity.ERROR, Layer.QUOTA, reads=(kinds.CLUSTER_QUEUE,),
-    remedy="kubectl get admissionchecks; kubectl describe clusterqueue NAME",
+    remedy="kubectl get admissionchecks; kubectl describe clusterqueue <name>",
     source="kueue ClusterQueue condition Active=False, reasons AdmissionCheckNotFound, AdmissionCheckInactive",
 )  # fmt: skip
 def admission_checks_work(case: Case) -> Iterator[Finding]:
@@ -104,7 +104,7 @@ def admission_checks_work(case: Case) -> Iterator[Finding]:
 
 @check(
     "Q13", Severity.ERROR, Layer.QUOTA, reads=(kinds.CLUSTER_QUEUE,),
-    remedy="kubectl describe clusterqueue NAME",
+    remedy="kubectl describe clusterqueue <name>",
     source="kueue ClusterQueue condition Active=False: MultiKueue… reasons, Unknown",
 )  # fmt: skip
 def checks_go_together(case: Case) -> Iterator[Finding]:
@@ -149,7 +149,7 @@ def topologies_exist(case: Case) -> Iterator[Finding]:
         yield case.finding(
             flavor,
             f"ResourceFlavor {name(flavor)} names Topology {wanted}, which does not exist;"
-            f" {', '.join(map(name, users))} admit nothing",
+            f" {', '.join(map(name, users))} {'admits' if len(users) == 1 else 'admit'} nothing",
             "spec.topologyName",
             seen={"inactive ClusterQueues": ", ".join(map(name, users))},
             affects=set().union(*(queue_tokens(snapshot, name(each)) for each in users)),
@@ -160,7 +160,7 @@ def topologies_exist(case: Case) -> Iterator[Finding]:
 
 @check(
     "Q53", Severity.ERROR, Layer.QUOTA, reads=(kinds.CLUSTER_QUEUE,),
-    remedy="kubectl get clusterqueue NAME -o yaml; kubectl get workloads -A",
+    remedy="kubectl get clusterqueue <name> -o yaml; kubectl get workloads -A",
     source="kueue ClusterQueue finalizer kueue.x-k8s.io/resource-in-use",
 )  # fmt: skip
 def no_queue_is_half_deleted(case: Case) -> Iterator[Finding]:
@@ -177,7 +177,7 @@ def no_queue_is_half_deleted(case: Case) -> Iterator[Finding]:
             "status.reservingWorkloads",
             "status.pendingWorkloads",
             affects=queue_tokens(case.snapshot, name(queue)),
-            remedy=f"kubectl get workloads -A -o custom-columns=NS:.metadata.namespace,NAME:.metadata.name,"
+            remedy=f"kubectl get workloads -A -o custom-columns=NAMESPACE:.metadata.namespace,WORKLOAD:.metadata.name,"
             f"CQ:.status.admission.clusterQueue | grep {name(queue)}\n"
             "Let them end (or evict them, which restarts their jobs elsewhere), then apply the queue again",
         )

@@ -57,7 +57,7 @@ def workloads_have_an_open_queue(case: Case) -> Iterator[Finding]:
 
 @check(
     "Q18", Severity.ERROR, Layer.QUOTA, reads=(kinds.WORKLOAD, kinds.CLUSTER_QUEUE, kinds.NODE),
-    remedy="kubectl edit clusterqueue NAME   # spec.resourceGroups[].coveredResources",
+    remedy="kubectl edit clusterqueue <name>   # spec.resourceGroups[].coveredResources",
     source="kueue flavorassigner: resource R unavailable in ClusterQueue; Configuration.resources.quotaCheckStrategy",
 )  # fmt: skip
 def requested_resources_are_covered(case: Case) -> Iterator[Finding]:
@@ -99,7 +99,7 @@ def requested_resources_are_covered(case: Case) -> Iterator[Finding]:
 
 @check(
     "Q20", Severity.ERROR, Layer.ADMISSION, reads=(kinds.WORKLOAD,),
-    remedy="kubectl describe workload NAME; kubectl get clusterqueue NAME -o yaml",
+    remedy="kubectl -n <namespace> describe workload <name>; kubectl get clusterqueue <name> -o yaml",
     source="kueue Workload QuotaReserved=False, ExceedsMaxQuota: request > maximum capacity",
 )  # fmt: skip
 def workloads_fit_their_queue(case: Case) -> Iterator[Finding]:
@@ -135,7 +135,7 @@ def _gpus(workload: Obj) -> str:
 
 @check(
     "Q28", Severity.ERROR, Layer.ADMISSION, reads=(kinds.WORKLOAD,),
-    remedy="kubectl describe workload NAME; kubectl get resourceflavors -o yaml",
+    remedy="kubectl -n <namespace> describe workload <name>; kubectl get resourceflavors -o yaml",
     source="kueue flavorassigner: untolerated taint in flavor, flavor doesn't match node affinity",
 )  # fmt: skip
 def workloads_match_a_flavor(case: Case) -> Iterator[Finding]:
@@ -159,7 +159,7 @@ def workloads_match_a_flavor(case: Case) -> Iterator[Finding]:
 
 @check(
     "Q50", Severity.ERROR, Layer.ADMISSION, reads=(kinds.WORKLOAD,),
-    remedy="kubectl describe workload NAME; kubectl get limitranges -A",
+    remedy="kubectl -n <namespace> describe workload <name>; kubectl get limitranges -A",
     source="kueue Workload QuotaReserved=False, Inadmissible or Misconfigured: LimitRange, resources validation, DRA",
 )  # fmt: skip
 def workloads_are_valid(case: Case) -> Iterator[Finding]:

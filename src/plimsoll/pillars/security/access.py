@@ -149,7 +149,8 @@ def _is_keda(who: Subject) -> bool:
 
 
 @check("NS-09", Severity.WARNING, Layer.RISK, reads=READS,
-       remedy="helm upgrade keda --set permissions.operator.restrict.secret=true",
+       remedy="helm upgrade keda kedacore/keda -n keda --reset-then-reuse-values "
+              "--set permissions.operator.restrict.secret=true",
        source="kedacore/charts#605, kedacore/keda#3668")  # fmt: skip
 def keda_reads_only_its_secrets(case: Case) -> Iterator[Finding]:
     """KEDA cannot read every Secret of the cluster.
@@ -172,8 +173,10 @@ def keda_reads_only_its_secrets(case: Case) -> Iterator[Finding]:
                 "apiGroups": ", ".join(strings(rule, "apiGroups")),
                 "resources": ", ".join(strings(rule, "resources")),
             },
-            remedy="in KEDA's chart: permissions.operator.restrict.secret=true, and instead of get on */* the kinds "
-            "that are scaled (deployments/scale, statefulsets/scale); credentials then go into KEDA's own namespace as "
+            remedy="helm list -A | grep keda   # which version?\n"
+            "in KEDA's chart set permissions.operator.restrict.secret=true, and instead of get on */* the kinds "
+            "that are scaled (deployments/scale, statefulsets/scale); credentials then go into KEDA's own "
+            "namespace as "
             "ClusterTriggerAuthentication\n"
             f"kubectl auth can-i get secrets -A --as=system:serviceaccount:{_account(own)}",
         )

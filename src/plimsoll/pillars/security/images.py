@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import many
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import containers, name, text
 from plimsoll.kube.served import vllm_version
@@ -24,7 +25,7 @@ def _images(each: Tenant) -> list[tuple[str, str]]:
 
 
 @check("IMG-01", Severity.WARNING, Layer.RISK, reads=(*READS, kinds.NAMESPACE),
-       remedy="crane digest <image>; then image: <image>@sha256:<digest>",
+       remedy="crane digest <image>   # then write image: NAME:TAG@DIGEST in the manifest",
        source="Kubernetes docs (image names)")  # fmt: skip
 def images_are_pinned(case: Case) -> Iterator[Finding]:
     """GPU workloads name their images by digest.
@@ -40,11 +41,12 @@ def images_are_pinned(case: Case) -> Iterator[Finding]:
             shown = sorted({image for each in loose for _, image in _images(each) if "@sha256:" not in image})
             yield case.finding(
                 home,
-                f"{len(loose)} of {len(own)} GPU workloads in {name(home)} run images by tag: {shown[0]}"
+                f"{len(loose)} of {many(len(own), 'GPU workload')} in {name(home)} "
+                f"{'runs' if len(loose) == 1 else 'run'} images by tag: {shown[0]}"
                 + (f" and {len(shown) - 1} more" if shown[1:] else ""),
                 "metadata.name",
                 seen={"workloads": named(loose), "images": ", ".join(shown[:5])},
-                remedy=f"crane digest {shown[0]}\n" + loose[0].edit(f"image: {shown[0]}@sha256:<digest>"),
+                remedy=f"crane digest {shown[0]}\n" + loose[0].edit(f"image: {shown[0]}@ and the digest"),
             )
 
 

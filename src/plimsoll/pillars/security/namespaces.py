@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
-from plimsoll.check.words import brief
+from plimsoll.check.words import brief, many
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, namespace, text
 from plimsoll.kube.operands import cluster_policy
 from plimsoll.kube.pods import is_gpu
 from plimsoll.kube.snapshot import Snapshot
-from plimsoll.pillars.security.tenants import READS, account, homes, mounts_token, named
+from plimsoll.pillars.security.tenants import READS, Tenant, account, homes, mounts_token, named
 
 _QUOTA = "kubectl -n <namespace> create quota gpus --hard=requests.nvidia.com/gpu=8"
 _PSA = "pod-security.kubernetes.io/enforce"
@@ -80,8 +80,12 @@ def tenants_are_confined(case: Case) -> Iterator[Finding]:
         )
 
 
+def _of(some: list[Tenant], every: list[Tenant]) -> str:
+    return f"{len(some)} of {many(len(every), 'GPU workload')}"
+
+
 @check("NS-16", Severity.INFO, Layer.RISK, reads=(*READS, kinds.NAMESPACE),
-       remedy="kubectl create serviceaccount; spec.serviceAccountName",
+       remedy="kubectl -n <namespace> create serviceaccount <name>\nname it in serviceAccountName of the pods",
        source="CIS 5.1.5")  # fmt: skip
 def workloads_have_an_identity(case: Case) -> Iterator[Finding]:
     """Every GPU workload runs as a ServiceAccount of its own.
@@ -94,7 +98,7 @@ def workloads_have_an_identity(case: Case) -> Iterator[Finding]:
         if found:
             yield case.finding(
                 home,
-                f"{len(found)} of {len(own)} GPU workloads in {name(home)} run as ServiceAccount default",
+                f"{_of(found, own)} in {name(home)} {'runs' if len(found) == 1 else 'run'} as ServiceAccount default",
                 "metadata.name",
                 seen={"workloads": named(found)},
                 remedy=f"kubectl -n {name(home)} create serviceaccount {found[0].name}\n"
@@ -103,7 +107,7 @@ def workloads_have_an_identity(case: Case) -> Iterator[Finding]:
 
 
 @check("NS-17", Severity.INFO, Layer.RISK, reads=(*READS, kinds.NAMESPACE, kinds.SERVICE_ACCOUNT),
-       remedy="automountServiceAccountToken: false", source="CIS 5.1.6")  # fmt: skip
+       remedy="set automountServiceAccountToken: false", source="CIS 5.1.6")  # fmt: skip
 def workloads_carry_no_token(case: Case) -> Iterator[Finding]:
     """GPU workloads that do not talk to the Kubernetes API carry no token for it.
 
@@ -116,7 +120,8 @@ def workloads_carry_no_token(case: Case) -> Iterator[Finding]:
         if found:
             yield case.finding(
                 home,
-                f"{len(found)} of {len(own)} GPU workloads in {name(home)} carry a token for the Kubernetes API",
+                f"{_of(found, own)} in {name(home)} {'carries' if len(found) == 1 else 'carry'} "
+                "a token for the Kubernetes API",
                 "metadata.name",
                 seen={"workloads": named(found)},
                 remedy=f"kubectl -n {name(home)} patch serviceaccount {account(found[0])} "
@@ -145,7 +150,8 @@ _OTHER_CNI = ("cilium.io", "crd.projectcalico.org", "crd.antrea.io", "policy.net
 
 
 @check("NET-01", Severity.WARNING, Layer.RISK, reads=(*READS, kinds.NAMESPACE), whole=(kinds.NETWORK_POLICY,),
-       remedy="kubectl apply a NetworkPolicy with an empty podSelector and policyTypes Ingress and Egress",
+       remedy="add a NetworkPolicy with an empty podSelector and policyTypes Ingress and Egress; "
+              "first allow what is needed",
        source="Kubernetes docs (default deny); CIS 5.3.2")  # fmt: skip
 def networks_are_closed(case: Case) -> Iterator[Finding]:
     """Every namespace that uses GPUs is closed unless opened, in both directions.

@@ -15,7 +15,7 @@ _SECRET_ENV = (
 _PATHS = ("GOOGLE_APPLICATION_CREDENTIALS", "AZURE_CLIENT_CERTIFICATE_PATH")  # name a file, are no key themselves
 _HUB_ENV = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACEHUB_API_TOKEN", "HUGGINGFACE_TOKEN", "WANDB_API_KEY",
             "NGC_API_KEY", "OPENAI_API_KEY", "VLLM_API_KEY", "MLFLOW_TRACKING_PASSWORD")  # fmt: skip
-_EDIT = "kubectl edit deploy"
+_EDIT = "kubectl -n <namespace> edit deploy <name>"
 
 
 @check("ID-01", Severity.WARNING, Layer.RISK, reads=READS, remedy=_EDIT,

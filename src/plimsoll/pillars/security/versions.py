@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import many
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, pod_template, text
@@ -26,7 +27,7 @@ from plimsoll.pillars.security.advisories import (
 from plimsoll.units import version
 
 _READS = (kinds.NODE, kinds.CLUSTER_POLICY)
-_EDIT = "kubectl edit clusterpolicy"
+_EDIT = "kubectl edit clusterpolicy cluster-policy"
 _BULLETINS = f"NVIDIA product security bulletins as of {AS_OF}"
 ENVVAR = "ACCEPT_NVIDIA_VISIBLE_DEVICES_ENVVAR_WHEN_UNPRIVILEGED"
 
@@ -52,17 +53,24 @@ def _owner(snapshot: Snapshot, running: str) -> Obj:
     return next(node for node in gpu_nodes(snapshot) if driver_of(node) == running)
 
 
-def _driver_finding(case: Case, bad: list[str], what: str, then: str) -> Finding:
-    drivers = _drivers(case.snapshot)
+def _driver_finding(case: Case, bad: list[str], what: str, then: str, build: str) -> Finding:
+    """then: what to install, in words. build: the version to write where one setting decides it."""
+    drivers, owner = _drivers(case.snapshot), _owner(case.snapshot, bad[0])
     count = sum(drivers[each] for each in bad)
+    how = (
+        f"kubectl patch clusterpolicy {name(owner)} --type=merge -p "
+        f'\'{{"spec":{{"driver":{{"version":"{build}"}}}}}}\'   # node by node, and its GPU pods end'
+        if owner["kind"] == "ClusterPolicy"
+        else "the driver is the host's: change the image of the nodes"
+    )
     return case.finding(
-        _owner(case.snapshot, bad[0]),
-        f"{count} of {len(gpu_nodes(case.snapshot))} GPU nodes run driver {', '.join(bad[:3])}, {what}: {DRIVER_WORST}",
+        owner,
+        f"{count} of {many(len(gpu_nodes(case.snapshot)), 'GPU node')} {'runs' if count == 1 else 'run'} driver "
+        f"{', '.join(bad[:3])}, {what}: {DRIVER_WORST}",
         "spec.driver.version",
         "metadata.labels[nvidia.com/cuda.driver-version.full]",
         seen={"drivers on nodes": ", ".join(f"{each}: {drivers[each]}" for each in sorted(drivers)), "as of": AS_OF},
-        remedy=f"{then}\nkubectl patch clusterpolicy cluster-policy --type=merge -p "
-        '\'{"spec":{"driver":{"version":"<build>"}}}\'   # restarts the GPU pods of each node in turn; drain first',
+        remedy=f"{then}\n{how}",
     )
 
 
@@ -80,8 +88,9 @@ def driver_has_its_fixes(case: Case) -> Iterator[Finding]:
         if (numbers := version(each)) and numbers[0] in DRIVER and numbers < DRIVER[numbers[0]]
     )
     if bad:
-        fixes = ", ".join(sorted({_build(DRIVER[version(each)[0]]) for each in bad}))
-        yield _driver_finding(case, bad, f"older than {fixes}, the mended build", f"install {fixes} or later")
+        builds = [_build(each) for each in sorted({DRIVER[version(each)[0]] for each in bad})]
+        fixes, what = ", ".join(builds), "the mended builds" if builds[1:] else "the mended build"
+        yield _driver_finding(case, bad, f"older than {fixes}, {what}", f"install {fixes} or later", builds[-1])
 
 
 def _build(numbers: Version) -> str:
@@ -103,10 +112,9 @@ def driver_branch_gets_fixes(case: Case) -> Iterator[Finding]:
         if (numbers := version(each)) and numbers[0] not in DRIVER and numbers[0] < max(DRIVER)
     )
     if bad:
-        supported = ", ".join(_build(each) for each in DRIVER.values())
-        yield _driver_finding(
-            case, bad, "a branch that the newest bulletin gives no fix for", f"move to one of {supported} or later"
-        )
+        newer = [_build(each) for each in sorted(DRIVER.values()) if each > max(map(version, bad))]  # no way back
+        what, then = "a branch that the newest bulletin gives no fix for", f"move to {' or '.join(newer)} or later"
+        yield _driver_finding(case, bad, what, then, newer[0])
 
 
 def _containers(daemonset: Obj) -> Iterator[tuple[str, Obj]]:

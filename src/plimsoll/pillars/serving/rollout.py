@@ -45,6 +45,10 @@ def rollouts_end(case: Case) -> Iterator[Finding]:
             | ({f"pod {name(found[0])}: {found[1].path}": found[1].reason} if found else {}),
             affects=tokens(case.snapshot, each, waiting),
             remedy=f"kubectl -n {here} rollout status deploy {title} --timeout=5s; kubectl -n {here} get pods -o wide\n"
-            + (f"kubectl -n {here} logs {name(found[0])} --all-containers --previous | tail -50\n" if found else "")
+            + (
+                f"kubectl -n {here} logs {name(found[0])} --all-containers --previous --ignore-errors=true | tail -50\n"
+                if found
+                else ""
+            )
             + f"back to the version that serves: kubectl -n {here} rollout undo deploy {title}",
         )

@@ -12,7 +12,7 @@ from plimsoll.pillars.serving.state import down
 from plimsoll.units import quantity
 
 _READS = (kinds.DEPLOYMENT, kinds.STATEFUL_SET)
-_EDIT = "kubectl edit deploy"
+_EDIT = "kubectl -n <namespace> edit deploy <name>"
 LOADING = 300  # seconds a server may need before it answers; published cold starts reach eleven minutes
 
 
@@ -191,7 +191,8 @@ def _shared_memory(template: Obj, container: Obj) -> float | None:
     return None if get(template, "spec", "hostIPC") is True else 0.0
 
 
-@check("V33", Severity.WARNING, Layer.RISK, reads=(*_READS, kinds.SERVICE), remedy="kubectl get svc vllm -A",
+@check("V33", Severity.WARNING, Layer.RISK, reads=(*_READS, kinds.SERVICE),
+       remedy="kubectl get svc -A --field-selector metadata.name=vllm",
        source="vLLM docs/configuration/env_vars; vllm-project/vllm#15613")  # fmt: skip
 def no_service_is_named_vllm(case: Case) -> Iterator[Finding]:
     """No Service named vllm stands in a namespace where vLLM runs.
@@ -217,7 +218,7 @@ def no_service_is_named_vllm(case: Case) -> Iterator[Finding]:
             affects=down(case.snapshot)[each.token].affects if broken else [],
             severity=Severity.ERROR if broken else None,
             layer=Layer.SCHEDULING if broken else None,  # deeper than the crash it causes
-            remedy=edit(each, f"enableServiceLinks: false   # or rename the Service: kubectl -n {here} get svc vllm"),
+            remedy=edit(each, f"enableServiceLinks: false\nor rename the Service: kubectl -n {here} get svc vllm"),
         )
 
 

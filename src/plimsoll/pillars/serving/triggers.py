@@ -10,7 +10,7 @@ from plimsoll.kube.pods import gpu_requests
 from plimsoll.kube.served import find_target, template_of
 from plimsoll.kube.snapshot import Snapshot, fact
 
-EDIT = "kubectl edit scaledobject"
+EDIT = "kubectl -n <namespace> edit scaledobject <name>"
 
 
 class Trigger(NamedTuple):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import many
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj, annotations_of, containers, get, items, labels, name, namespace, selects, text
 from plimsoll.kube.snapshot import Snapshot
@@ -115,8 +116,8 @@ def nothing_blocks_the_drain(case: Case) -> Iterator[Finding]:
         if bought_by is not None:
             yield case.finding(
                 bought_by,
-                f"{len(pods_here)} pods block the drain of spot nodes of NodePool {pool}, which sets no"
-                f" terminationGracePeriod below {_NOTICE} s",
+                f"{many(len(pods_here), 'pod', 'blocks', 'block')} the drain of spot nodes of NodePool {pool}, which"
+                f" sets no terminationGracePeriod below {_NOTICE} s",
                 "spec.template.spec.terminationGracePeriod",
                 seen={"pods": "; ".join(pods_here[:5])},
                 remedy=f"kubectl patch nodepool {pool} --type merge"
@@ -128,7 +129,7 @@ def nothing_blocks_the_drain(case: Case) -> Iterator[Finding]:
         if budget is not None:
             yield case.finding(
                 budget,
-                f"PodDisruptionBudget {key} allows no disruption and covers {len(names)} pods on spot nodes",
+                f"PodDisruptionBudget {key} allows no disruption and covers {many(len(names), 'pod')} on spot nodes",
                 "spec.maxUnavailable",
                 "spec.minAvailable",
                 "status.disruptionsAllowed",
@@ -205,7 +206,9 @@ def notices_are_heard(case: Case) -> Iterator[Finding]:
                 "spec.template.spec.containers[0].env",
                 seen={"--interruption-queue": None},
                 remedy="Create the SQS queue with EventBridge rules for spot interruption, rebalance, state change,"
-                " scheduled change, then:\nhelm upgrade karpenter ... --set settings.interruptionQueue=<queue name>",
+                " scheduled change, and give its name to settings.interruptionQueue of Karpenter's chart:\n"
+                f"helm upgrade karpenter oci://public.ecr.aws/karpenter/karpenter -n {namespace(each)}"
+                " --reset-then-reuse-values -f values.yaml",
             )
 
 
@@ -233,14 +236,14 @@ def one_handler_drains(case: Case) -> Iterator[Finding]:
             f"{text(handler, 'kind')} {name(handler)} and Karpenter both drain reclaimed nodes",
             "spec.template.spec.containers[0].image",
             seen={"Karpenter's queue": _interruption_queue(both[0])},
-            remedy=f"helm -n {namespace(handler)} uninstall aws-node-termination-handler"
+            remedy=f"helm uninstall aws-node-termination-handler -n {namespace(handler)}"
             "   # only if no node group outside Karpenter needs it",
         )
 
 
 @check(
     "S25", Severity.WARNING, Layer.RISK, reads=(kinds.NODE_POOL, kinds.JOB),
-    remedy="kubectl patch nodepool NAME --type merge"
+    remedy="kubectl patch nodepool <name> --type merge"
     " -p '{\"spec\":{\"disruption\":{\"consolidationPolicy\":\"WhenEmpty\"}}}'",
     source="Karpenter NodePool.spec.disruption; kubernetes-sigs/karpenter#701",
 )  # fmt: skip

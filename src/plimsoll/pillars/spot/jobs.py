@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import many
 from plimsoll.kube import kinds
-from plimsoll.kube.objects import Obj, annotations_of, containers, get, items, mapping, name, namespace, text
+from plimsoll.kube.objects import Obj, annotations_of, containers, items, mapping, name, namespace, number, text
 from plimsoll.kube.pods import gpu_requests
 from plimsoll.pillars.spot.facts import Batch, batches
 
@@ -51,11 +52,10 @@ def reclaims_are_no_failures(case: Case) -> Iterator[Finding]:
             or text(batch.template, "spec", "restartPolicy") != "Never"
         ):
             continue
-        limit = get(batch.spec, "backoffLimit")
+        limit = number(batch.spec, "backoffLimit") if "backoffLimit" in batch.spec else 6  # Kubernetes' default
         yield case.finding(
             batch.obj,
-            f"{_title(batch)} fails for good after {6 if limit is None else limit} reclaims: it has no podFailurePolicy"
-            " for them",
+            f"{_title(batch)} fails for good after {many(limit, 'reclaim')}: it has no podFailurePolicy for them",
             "spec.backoffLimit",
             "spec.podFailurePolicy",
             seen={"spot by": batch.key},
@@ -105,10 +105,10 @@ def gangs_restart_without_limit(case: Case) -> Iterator[Finding]:
         rules = items(batch.obj, "spec", "failurePolicy", "rules")
         if any(rule.get("action") == "RestartJobSetAndIgnoreMaxRestarts" for rule in rules):
             continue
-        most = get(batch.obj, "spec", "failurePolicy", "maxRestarts") or 0
+        most = number(batch.obj, "spec", "failurePolicy", "maxRestarts")
         yield case.finding(
             batch.obj,
-            f"{_title(batch)} on spot ends for good after {most} restarts, reclaims included",
+            f"{_title(batch)} on spot ends for good after {many(most, 'restart')}, reclaims included",
             "spec.failurePolicy.maxRestarts",
             "spec.failurePolicy.rules",
             seen={"spot by": batch.key},

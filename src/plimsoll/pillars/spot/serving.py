@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import many
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import has_gpu
 from plimsoll.kube.objects import Obj, items, labels, name, namespace, text
@@ -88,8 +89,9 @@ def spot_nodes_are_tainted(case: Case) -> Iterator[Finding]:
         spot = spot_key(labels(nodes[0])) or "karpenter.sh/capacity-type"
         yield case.finding(
             holder or nodes[0],
-            f"{len(nodes)} spot GPU nodes{f' of pool {pool}' if pool else ''} carry no taint"
-            + (f"; {', '.join(exposed)} serves from them now" if exposed else ""),
+            f"{many(len(nodes), 'spot GPU node')}{f' of pool {pool}' if pool else ''} "
+            + ("carries no taint" if len(nodes) == 1 else "carry no taint")
+            + (f"; {', '.join(exposed)} {'serves' if len(exposed) == 1 else 'serve'} there now" if exposed else ""),
             "spec.template.spec.taints" if holder else "spec.taints",
             seen={"nodes": ", ".join(sorted(here)[:10]), "services there": ", ".join(exposed)},
             severity=Severity.ERROR if exposed else None,
@@ -126,7 +128,7 @@ def vital_programs_are_safe(case: Case) -> Iterator[Finding]:
             continue
         yield case.finding(
             snapshot.get(known, title, space) or pods[0],
-            f"{kind} {space}/{title} runs on spot nodes only ({len(pods)} pods)",
+            f"{kind} {space}/{title} runs on spot nodes only ({many(len(pods), 'pod')})",
             "spec.template.spec.nodeSelector",
             seen={"nodes": ", ".join(sorted({text(pod, "spec", "nodeName") for pod in pods}))},
             remedy=f"kubectl -n {space} edit {kind.lower()} {title}   # nodeSelector or affinity for an on-demand pool",

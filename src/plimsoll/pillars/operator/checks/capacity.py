@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import drain
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import dra_nodes, gpu_nodes, has_gpu, is_ready, selected
 from plimsoll.kube.objects import Obj, labels, name, namespace, pod_template, text
@@ -81,7 +82,7 @@ def _restart(case: Case, node: Obj) -> str:
             f"kubectl get node {name(node)} --show-labels | tr ',' '\\n' | grep gpu.deploy"
         )
     return "\n".join(
-        f"kubectl -n {namespace(pod)} logs {name(pod)} --all-containers --previous\n"
+        f"kubectl -n {namespace(pod)} logs {name(pod)} --all-containers --previous --ignore-errors=true\n"
         f"kubectl -n {namespace(pod)} delete pod {name(pod)}   # it comes back at once; jobs keep their GPUs"
         for pod in pods
     )
@@ -216,8 +217,9 @@ def capacity_matches_labels(case: Case) -> Iterator[Finding]:
             seen={"promised by labels": wrong.wanted},
             affects=[f"node/{name(node)}"],
             remedy=f"on {name(node)}: nvidia-smi -L | wc -l; dmesg | grep -iE 'xid|fallen off'\n"
-            f"a GPU is gone: kubectl drain {name(node)} --ignore-daemonsets, reboot, hardware ticket. All are there:\n"
-            + _restart(case, node),
+            f"a GPU is gone: {drain(name(node))}\n"
+            "then reboot; if it stays away open a hardware ticket\n"
+            f"it is back: kubectl uncordon {name(node)}\nall are there:\n" + _restart(case, node),
             severity=wrong.severity,
         )
         yield finding

@@ -17,6 +17,7 @@ from plimsoll.kube.pods import controller
 from plimsoll.pillars.operator.checks.hints import hint
 from plimsoll.pillars.operator.checks.operator import drives
 from plimsoll.pillars.operator.checks.placements import troubled
+from plimsoll.pillars.operator.checks.versions import UPGRADE, upgrade
 
 _TOO_OLD = re.compile(
     r"unsatisfied condition: cuda|driver version is insufficient|requirement error|"
@@ -72,7 +73,7 @@ def cuda_fits_driver(case: Case) -> Iterator[Finding]:
     Severity.WARNING,
     Layer.RISK,
     reads=(kinds.NODE, kinds.CLUSTER_POLICY),
-    remedy="helm upgrade with driver.kernelModuleType=auto",
+    remedy=f"{UPGRADE}driver.kernelModuleType=auto",
     source="NVIDIA open GPU kernel modules (supported GPUs); gpu-operator driver.kernelModuleType",
 )
 def kernel_modules_fit_gpus(case: Case) -> Iterator[Finding]:
@@ -112,5 +113,5 @@ def _module_kind(case: Case, subject: Obj, kind: str, path: str) -> Iterator[Fin
             f"Kernel modules are {kind}, but {wrong[0]} needs the {needed} ones",
             path,
             seen={"nodes": ", ".join(wrong[:10])},
-            remedy="set driver.kernelModuleType=auto, or one NVIDIADriver per kind of GPU",
+            remedy=f"{upgrade(case.snapshot, 'driver.kernelModuleType=auto')}\nor one NVIDIADriver per kind of GPU",
         )

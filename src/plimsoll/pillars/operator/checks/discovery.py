@@ -14,6 +14,7 @@ from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.operator.checks import nfd
 from plimsoll.pillars.operator.checks.hints import NFD, adopted, dead, installed, machines, tell
 from plimsoll.pillars.operator.checks.plugins import is_plugin, plugin_pods
+from plimsoll.pillars.operator.checks.versions import UPGRADE, upgrade
 
 _WORKER = "kubectl get ds -A -l app.kubernetes.io/name=node-feature-discovery"
 
@@ -54,7 +55,7 @@ def _shut_out(snapshot: Snapshot, node: Obj) -> list[Obj]:
 
 
 @check("GPU001", Severity.ERROR, Layer.DISCOVERY, reads=(kinds.CLUSTER_POLICY,), whole=(kinds.NODE,),
-       remedy="helm upgrade gpu-operator nvidia/gpu-operator -n gpu-operator --reuse-values --set nfd.enabled=true",
+       remedy=f"{UPGRADE}nfd.enabled=true",
        source="gpu-operator clusterpolicy_controller.go (NFDLabelsMissing), #149")  # fmt: skip
 def features_discovered(case: Case) -> Iterator[Finding]:
     """Node feature discovery labels the nodes.
@@ -79,8 +80,8 @@ def features_discovered(case: Case) -> Iterator[Finding]:
         seen={"nodes": len(snapshot.list(kinds.NODE)), "NFD worker DaemonSets": len(there)},
         affects=[f"node/{title}" for title in broken] or ([] if machines(snapshot) else ["node/*"]),
         remedy=f"{_WORKER}\nkubectl get pods -A | grep -iE 'nfd|node-feature'\n"
-        "no such DaemonSet: helm upgrade gpu-operator nvidia/gpu-operator -n gpu-operator --reuse-values "
-        "--set nfd.enabled=true\nit runs: kubectl logs of its master, which writes the labels",
+        f"no such DaemonSet: {upgrade(snapshot, 'nfd.enabled=true')}\n"
+        "it runs: kubectl logs -n gpu-operator -l app.kubernetes.io/name=node-feature-discovery,role=master --tail=50",
         severity=None if broken or not machines(snapshot) else Severity.WARNING,
     )
 
@@ -178,7 +179,7 @@ def gpu_nodes_adopted(case: Case) -> Iterator[Finding]:
     elif policy is None:
         why, look = (
             "there is no ClusterPolicy",
-            "helm upgrade with clusterPolicy.deployCR=true, or apply a ClusterPolicy",
+            f"{upgrade(case.snapshot)}   # the chart makes one",
         )
     else:
         why = "the operator has not labelled it"

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
-from plimsoll.check.words import brief
+from plimsoll.check.words import brief, drain, many
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import DRA_DRIVER, allocatable, dra_nodes, gpu_nodes
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, namespace, text
@@ -33,7 +33,8 @@ def gpus_advertised_once(case: Case) -> Iterator[Finding]:
     policies = case.snapshot.list(kinds.CLUSTER_POLICY)
     yield case.finding(
         policies[0] if policies else dra_nodes(case.snapshot)[twice[0]][0],
-        f"{len(twice)} nodes hand out the same GPUs as nvidia.com/gpu and through DRA: {', '.join(twice[:3])}",
+        f"{many(len(twice), 'node', 'hands', 'hand')} out the same GPUs as nvidia.com/gpu and through DRA: "
+        f"{', '.join(twice[:3])}",
         *(["spec.devicePlugin.enabled"] if policies else ["spec.driver", "spec.nodeName"]),
         seen={"nodes": ", ".join(twice[:20])},
         remedy="keep one for each node. DRA: set devicePlugin.enabled=false in the ClusterPolicy (drain first)\n"
@@ -72,7 +73,7 @@ def nvlink_domains_up(case: Case) -> Iterator[Finding]:
         yield case.finding(
             domain,
             f"ComputeDomain {namespace(domain)}/{name(domain)} is NotReady: "
-            f"{len(joined) - len(missing)} of {get(domain, 'spec', 'numNodes')} nodes are ready",
+            f"{len(joined) - len(missing)} of {get(domain, 'spec', 'numNodes')} nodes ready",
             "status.status",
             "spec.numNodes",
             seen={"nodes not ready": ", ".join(missing)},
@@ -113,7 +114,7 @@ def dra_driver_serves_claims(case: Case) -> Iterator[Finding]:
         }
         yield case.finding(
             first,
-            f"{len(claims)} ResourceClaims wait for {wanted}: {lacking}",
+            f"{many(len(claims), 'ResourceClaim', 'waits', 'wait')} for {wanted}: {lacking}",
             "spec.devices.requests",
             seen={"DeviceClasses": ", ".join(sorted(classes)) or "none"},
             affects=pods,
@@ -154,11 +155,13 @@ def dra_devices_healthy(case: Case) -> Iterator[Finding]:
             what = ", ".join(f"{device} ({key.rpartition('/')[2]})" for device, key, _ in sick)
             yield case.finding(
                 part,
-                f"{len(sick)} GPU devices of {node} are tainted as unhealthy: {brief(what, 160)}",
+                f"{many(len(sick), 'GPU')} of {node} published through DRA "
+                f"{'is' if len(sick) == 1 else 'are'} tainted as unhealthy: {brief(what, 160)}",
                 "spec.nodeName",
                 seen={"taints": "; ".join(f"{device} {key}:{effect}" for device, key, effect in sick)},
                 affects=[f"node/{node}"],
                 remedy=f"kubectl cordon {node}\non {node}: dmesg | grep -i xid; nvidia-smi -q\n"
-                f"XID 79 or gpu-lost: kubectl drain {node} --ignore-daemonsets, reboot, hardware ticket if it stays",
+                f"XID 79 or gpu-lost: {drain(node)}\nthen reboot; if it stays away open a hardware ticket\n"
+                f"it is back: kubectl uncordon {node}",
                 severity=Severity.ERROR if unusable else None,
             )

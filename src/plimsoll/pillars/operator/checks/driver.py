@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
-from plimsoll.check.words import brief
+from plimsoll.check.words import brief, drain, many
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, get, items, name, namespace, text
@@ -102,7 +102,7 @@ def driver_broken(case: Case, node: str) -> bool:
 def _finding(case: Case, node: str, fault: DriverFault, what: str, look: str) -> Finding:
     pod, found = fault.state.pod or {}, fault.state.trouble
     here, title = namespace(pod), name(pod)
-    restarts = f" ({found.reason}, {found.restarts} restarts)" if found and found.restarts else ""
+    restarts = f" ({found.reason}, {many(found.restarts, 'restart')})" if found and found.restarts else ""
     path = found.path if found else "status.phase"
     container = found.container if found else ""
     return of_node(
@@ -181,12 +181,14 @@ def old_driver_unloads(case: Case) -> Iterator[Finding]:
         policy = cluster_policy(case.snapshot) or {}
         env = {text(each, "name"): text(each, "value") for container in items(fault.state.pod, "spec", "initContainers")
                for each in items(container, "env")}  # fmt: skip
-        drain = env.get("ENABLE_AUTO_DRAIN") or get(policy, "spec", "driver", "upgradePolicy", "drain", "enable")
+        drains = env.get("ENABLE_AUTO_DRAIN") or get(policy, "spec", "driver", "upgradePolicy", "drain", "enable")
         look = (
             f"kubectl get pods -A -o wide --field-selector spec.nodeName={node}   # who still uses GPUs?\n"
             f"on {node}: lsof /dev/nvidia*   # processes outside Kubernetes, DCGM, X\n"
-            f"kubectl drain {node} --ignore-daemonsets --delete-emptydir-data   # ends its pods\n"
-            f"for next time: driver.upgradePolicy.drain.enable=true, .gpuPodDeletion.force=true (drain is now: {drain})"
+            f"{drain(node)}\n"
+            f"once its driver pod is ready: kubectl uncordon {node}\n"
+            "for next time: driver.upgradePolicy.drain.enable=true, .gpuPodDeletion.force=true "
+            f"(drain is now: {drains})"
         )
         yield _finding(case, node, fault, f"The driver manager cannot unload the old driver on {node}", look)
 

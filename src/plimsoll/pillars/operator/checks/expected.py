@@ -26,7 +26,7 @@ class _Expectation(NamedTuple):
 
 
 @check("GPU060", Severity.ERROR, Layer.CAPACITY, reads=(kinds.NODE,),
-       remedy="nvidia-smi -L on the node; kubectl get nodes -L nvidia.com/gpu.count,node.kubernetes.io/instance-type",
+       remedy="on the node: nvidia-smi -L\nkubectl get nodes -L nvidia.com/gpu.count,node.kubernetes.io/instance-type",
        source="gpu-operator troubleshooting (XID 79); NVSentinel gpu.count.expected")  # fmt: skip
 def machine_has_all_gpus(case: Case) -> Iterator[Finding]:
     """Every node has as many GPUs as its machine type has.
@@ -50,8 +50,8 @@ def machine_has_all_gpus(case: Case) -> Iterator[Finding]:
             "metadata.labels[nvidia.com/gpu.product]",
             affects=[f"node/{name(node)}"],
             remedy=f"on {name(node)}: lspci -d 10de:; nvidia-smi -L; dmesg | grep -iE 'xid|fallen off'\n"
-            f"kubectl cordon {name(node)}; when its jobs have ended reboot it; if the GPU stays away replace it "
-            "(cloud: delete the node) or open a hardware ticket",
+            f"kubectl cordon {name(node)}\nwhen its jobs have ended reboot it; if the GPU stays away replace it "
+            f"(cloud: delete the node) or open a hardware ticket\nit is back: kubectl uncordon {name(node)}",
             severity=wanted.severity,
         )
 

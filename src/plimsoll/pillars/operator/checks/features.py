@@ -14,11 +14,12 @@ from plimsoll.kube.pods import pods_by_node
 from plimsoll.pillars.operator.checks import nfd
 from plimsoll.pillars.operator.checks.age import lasting
 from plimsoll.pillars.operator.checks.discovery import undiscovered
+from plimsoll.pillars.operator.checks.versions import UPGRADE, upgrade
 from plimsoll.units import moment
 
 
 @check("GPU005", Severity.WARNING, Layer.RISK, reads=(kinds.DEPLOYMENT,),
-       remedy="helm upgrade gpu-operator … --set nfd.enabled=false",
+       remedy=f"{UPGRADE}nfd.enabled=false",
        source="gpu-operator platform support (NFD already installed)")  # fmt: skip
 def one_feature_discovery(case: Case) -> Iterator[Finding]:
     """Node feature discovery is installed once.
@@ -39,7 +40,7 @@ def one_feature_discovery(case: Case) -> Iterator[Finding]:
             "metadata.labels[app.kubernetes.io/instance]",
             remedy="kubectl get deploy,ds -A | grep -iE 'nfd|node-feature'\n"
             "keep the one other systems use; where that is not the operator's own: "
-            "helm upgrade gpu-operator nvidia/gpu-operator -n gpu-operator --reuse-values --set nfd.enabled=false",
+            f"{upgrade(case.snapshot, 'nfd.enabled=false')}",
         )
 
 

@@ -146,8 +146,10 @@ def nfd_has_memory(case: Case) -> Iterator[Finding]:
             path,
             "status.containerStatuses[0].restartCount",
             "spec.containers[0].resources.limits.memory",
-            remedy=f"kubectl -n {here} set resources {kind.lower()} {title} --limits=memory=4Gi\n"
-            "then in the chart's values: "
+            remedy=(
+                f"kubectl -n {here} set resources {kind.lower()} {title} --limits=memory=4Gi\n" if kind != "Pod" else ""
+            )
+            + "then in the chart's values: "
             "node-feature-discovery.master.resources.limits.memory, node-feature-discovery.gc.resources.limits.memory",
             severity=None if ready(pod) else Severity.ERROR,
         )

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 import msgspec
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
-from plimsoll.check.words import brief
+from plimsoll.check.words import brief, many
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes, is_ready, selected
-from plimsoll.kube.objects import Obj, annotations_of, condition, get, items, mapping, name, namespace, text
+from plimsoll.kube.objects import Obj, annotations_of, condition, get, items, mapping, name, namespace, number, text
 from plimsoll.kube.operands import cluster_policy, enabled, operand_states, operator_deployment
 from plimsoll.kube.pods import Trouble, labelled_pods, trouble
 from plimsoll.kube.snapshot import Coverage
 from plimsoll.pillars.operator.checks.age import lasting
 from plimsoll.pillars.operator.checks.nfd import down
 from plimsoll.pillars.operator.checks.policy import forsaken
-from plimsoll.pillars.operator.checks.versions import operator_version
+from plimsoll.pillars.operator.checks.versions import operator_version, upgrade
 
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _SINCE = {  # ClusterPolicy fields and the operator release whose CRD first has them
@@ -53,7 +53,7 @@ def _pruned(wanted: Obj, have: Obj, schema: Obj, path: str = "spec") -> list[str
 
 
 @check("GPU014", Severity.ERROR, Layer.CLUSTER, reads=(kinds.CLUSTER_POLICY, kinds.CRD),
-       remedy="kubectl apply --server-side --force-conflicts -f <crds of the operator's own tag>",
+       remedy="kubectl apply --server-side --force-conflicts -f deployments/gpu-operator/crds/   # of its tag",
        source="gpu-operator chart operator.upgradeCRD, deployments/gpu-operator/crds")  # fmt: skip
 def crd_matches_operator(case: Case) -> Iterator[Finding]:
     """The ClusterPolicy CRD is of the same release as the operator.
@@ -90,7 +90,8 @@ def crd_matches_operator(case: Case) -> Iterator[Finding]:
         affects=[f"node/{node}" for node in forsaken(case.snapshot)],
         remedy="apply the CRDs of the operator's own release, server-side because they are large:\n"
         "kubectl apply --server-side --force-conflicts -f deployments/gpu-operator/crds/   # checked out at "
-        f"{release}\nor helm upgrade with operator.upgradeCRD=true; then apply the ClusterPolicy again",
+        f"{release}\nor let Helm do it: {upgrade(case.snapshot, 'operator.upgradeCRD=true')}\n"
+        "then apply the ClusterPolicy again",
         severity=None if gone else Severity.WARNING,
     )  # fmt: skip
 
@@ -142,7 +143,8 @@ def operator_runs(case: Case) -> Iterator[Finding]:
             yield case.finding(
                 policy, f"ClusterPolicy {name(policy)} exists, but no gpu-operator Deployment does", "status.state",
                 affects=waiting, remedy="helm list -A | grep gpu-operator\n"
-                "helm upgrade --install gpu-operator nvidia/gpu-operator -n gpu-operator",
+                f"its release is there: {upgrade(case.snapshot)}\n"
+                f"it is not: {upgrade(case.snapshot).replace('upgrade', 'upgrade --install', 1)}",
             )  # fmt: skip
         return
     broken = _operator_trouble(case, operator)
@@ -197,7 +199,8 @@ def _out_of_memory(case: Case, operator: Obj) -> Iterator[Finding]:
             if text(status, "lastState", "terminated", "reason") == "OOMKilled":
                 yield case.finding(
                     operator,
-                    f"The GPU Operator was killed for its memory and restarted {status.get('restartCount', 0)} times",
+                    "The GPU Operator was killed for its memory and restarted "
+                    f"{many(number(status, 'restartCount'), 'time')}",
                     "spec.template.spec.containers[0].resources.limits.memory",
                     seen={f"{name(pod)} status.containerStatuses[{index}].lastState.terminated.reason": "OOMKilled"},
                     remedy=_revive(namespace(operator), name(operator), "OOMKilled"),
@@ -279,7 +282,8 @@ def drivers_declared(case: Case) -> Iterator[Finding]:
             "spec.driver.useNvidiaDriverCRD",
             seen={"nodes without driver": ", ".join(name(node) for node in bare[:10])},
             affects=[f"node/{name(node)}" for node in bare],
-            remedy="helm upgrade with driver.nvidiaDriverCRD.deployDefaultCR=true, or apply an NVIDIADriver\n"
+            remedy=f"{upgrade(case.snapshot, 'driver.nvidiaDriverCRD.deployDefaultCR=true')}\n"
+            "or apply an NVIDIADriver of your own,\n"
             "or driver.nvidiaDriverCRD.enabled=false: the ClusterPolicy then brings the driver",
         )
         return

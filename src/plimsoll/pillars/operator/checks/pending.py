@@ -9,7 +9,7 @@ from plimsoll.kube import kinds
 from plimsoll.kube.objects import name, namespace
 from plimsoll.pillars.operator.checks.waiting import Wait, waits
 
-_LOOK = "kubectl get pods -A --field-selector status.phase=Pending; kubectl describe pod <pod>"
+_LOOK = "kubectl get pods -A --field-selector status.phase=Pending; kubectl -n <namespace> describe pod <pod>"
 
 
 def _finding(case: Case, wait: Wait, remedy: str, severity: Severity | None = None) -> Finding:
@@ -66,8 +66,7 @@ def requested_resources_exist(case: Case) -> Iterator[Finding]:
         if wait.reason == "nobody":
             yield _finding(
                 case, wait,
-                "kubectl get nodes -o json | jq '.items[] | {name: .metadata.name, gpus: (.status.allocatable | "
-                'with_entries(select(.key | startswith("nvidia.com/"))))}\'\n'
+                "kubectl get nodes -o custom-columns=NODE:.metadata.name,OFFERS:.status.allocatable\n"
                 "ask for a name from that list, or give a pool the layout that has it",
             )  # fmt: skip
 

@@ -24,6 +24,7 @@ from plimsoll.pillars.operator.checks.hints import dead
 from plimsoll.pillars.operator.checks.offer import shortfalls
 from plimsoll.pillars.operator.checks.placements import Placement, placements
 from plimsoll.pillars.operator.checks.plugins import is_plugin, plugin_pods
+from plimsoll.pillars.operator.checks.versions import upgrade
 
 
 def some(names: list[str]) -> str:
@@ -81,16 +82,19 @@ def _plugin_off(case: Case) -> Iterator[Finding]:
     if bare:
         yield case.finding(
             policy,
-            f"ClusterPolicy {name(policy)} switches the device plugin off; {some(bare)} offer no GPU",
+            f"ClusterPolicy {name(policy)} switches the device plugin off; {some(bare)} "
+            f"{'offers' if len(bare) == 1 else 'offer'} no GPU",
             "spec.devicePlugin.enabled",
             affects=[f"node/{node}" for node in bare],
-            remedy="helm upgrade with devicePlugin.enabled=true\nor bring another device plugin, or the DRA driver",
+            remedy=f"{upgrade(case.snapshot, 'devicePlugin.enabled=true')}\n"
+            "or bring another device plugin, or the DRA driver",
             severity=Severity.ERROR,
         )
 
 
 @check("GPU021", Severity.ERROR, Layer.PLACEMENT, reads=(kinds.NODE, kinds.DAEMON_SET), whole=(kinds.POD,),
-       remedy="helm upgrade with daemonsets.tolerations covering the taint",
+       remedy="let daemonsets.tolerations of the chart cover the taint, or take the taint away:\n"
+       "kubectl describe node <node>   # its taints",
        source="gpu-operator daemonsets.tolerations, #26; DaemonSet controller")  # fmt: skip
 def operands_placed(case: Case) -> Iterator[Finding]:
     """Every operand that belongs on a GPU node may run there, and does.
@@ -118,8 +122,12 @@ def operands_placed(case: Case) -> Iterator[Finding]:
             "status.conditions[PodScheduled].message" if stuck else f"metadata.labels[{gate(wrong.state.operand)}]",
             seen={"operands that do not run": ", ".join(gone)},
             affects=[f"node/{title}"],
-            remedy=f"kubectl -n {namespace(subject)} describe {text(subject, 'kind').lower()} {name(subject)}\n"
-            f"kubectl describe node {title}   # taints, pressure, free cpu and memory",
+            remedy=(
+                ""
+                if subject is node
+                else f"kubectl -n {namespace(subject)} describe {text(subject, 'kind').lower()} {name(subject)}\n"
+            )
+            + f"kubectl describe node {title}   # taints, pressure, free cpu and memory",
             severity=wrong.severity,
         )
 
@@ -165,7 +173,8 @@ def _tainted(case: Case, node: Obj, wrong: Placement) -> Finding:
         affects=[f"node/{title}"],
         remedy=f"kubectl get ds -n {here}   # DESIRED leaves {title} out\n"
         "add to daemonsets.tolerations (ClusterPolicy: spec.daemonsets.tolerations) and "
-        f"node-feature-discovery.worker.tolerations of the chart, then helm upgrade:\n{lines}\n"
+        f"node-feature-discovery.worker.tolerations in values.yaml:\n{lines}\n"
+        f"{upgrade(case.snapshot)} -f values.yaml\n"
         f"or take the taint away: kubectl taint node {title} {' '.join(text(t, 'key') + '-' for t in wrong.taints)}",
         severity=wrong.severity,
     )  # fmt: skip

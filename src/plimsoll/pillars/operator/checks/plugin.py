@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
-from plimsoll.check.words import brief
+from plimsoll.check.words import brief, many
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes, selected, untolerated
 from plimsoll.kube.objects import Obj, items, labels, name, namespace, number, pod_template, text
@@ -61,16 +61,17 @@ def _plugin_finding(case: Case, node: str, pod: Obj, found: Trouble) -> Finding:
     elif _NO_NVML.search(said):
         cause = (
             f"\nno NVML, is the driver ready? kubectl -n {here} get pods -o wide --field-selector spec.nodeName={node}"
-            f"\nmust be the nvidia runtime: kubectl -n {here} get pod {title} -o jsonpath={{.spec.runtimeClassName}}"
+            f"\nmust be the nvidia runtime: kubectl -n {here} get pod {title} -o jsonpath='{{.spec.runtimeClassName}}'"
         )
     elif found.container == "config-manager-init" or _CONFIGURATION.search(said):
         cause = (
-            f"\nsharing: kubectl -n {here} get configmap; kubectl get node {node} -L nvidia.com/device-plugin.config"
+            f"\nsharing: kubectl -n {here} get configmaps; kubectl get node {node} -L nvidia.com/device-plugin.config"
         )
     verb = {"crash": "crashes", "image": "cannot pull its image", "unready": "is not ready"}.get(
         found.state, "cannot start"
     )
-    why = f" ({found.reason}, {found.restarts} restarts)" if found.reason else ""
+    again = f", {many(found.restarts, 'restart')}" if found.restarts else ""
+    why = f" ({found.reason}{again})" if found.reason else ""
     state = found.path.endswith(("waiting", "terminated"))
     return of_node(
         case,
@@ -158,7 +159,8 @@ def autoscaler_waits_for_gpus(case: Case) -> Iterator[Finding]:
             for label, nodes in bare.items():
                 yield case.finding(
                     scaler,
-                    f"{len(nodes)} GPU nodes lack the label {label}: the autoscaler may buy several nodes for one pod",
+                    f"{many(len(nodes), 'GPU node', 'lacks', 'lack')} the label {label}: "
+                    "the autoscaler may buy several nodes for one pod",
                     "spec.template.spec.containers[0].image",
                     seen={"nodes": ", ".join(sorted(nodes)[:10])},
                     remedy=f"label the GPU node groups {label}=<model> (AWS: also tag the group "

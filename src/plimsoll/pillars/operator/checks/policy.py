@@ -111,7 +111,7 @@ def cluster_policy_ready(case: Case) -> Iterator[Finding]:
         "status.state",
         "status.conditions[Error].reason",
         "status.conditions[Error].message",
-        seen={"operands not ready": "; ".join(shown) or "none now"},
+        seen={"operands not ready": "; ".join(shown) or ("unknown: not every pod was read" if blind else "none now")},
         affects=[f"node/{node}" for node in nodes],
         remedy="kubectl get clusterpolicy " + name(policy) + " -o jsonpath='{.status.conditions}'\n"
         + (f"kubectl -n {text(policy, 'status', 'namespace') or 'gpu-operator'} get pods -o wide "
@@ -219,7 +219,7 @@ def one_cluster_policy(case: Case) -> Iterator[Finding]:
     Layer.OPERATOR_STATUS,
     reads=(kinds.CLUSTER_POLICY, kinds.NODE),
     whole=(kinds.DAEMON_SET, kinds.POD),
-    remedy="kubectl get nodes -o custom-columns=NODE:.metadata.name,GPU:.status.allocatable.nvidia\\.com/gpu",
+    remedy="kubectl get nodes -o custom-columns='NODE:.metadata.name,GPU:.status.allocatable.nvidia\\.com/gpu'",
     source="gpu-operator clusterpolicy_controller.go (ready with NoGPUNodes), isDaemonSetReady (DESIRED 0)",
 )
 def ready_means_usable(case: Case) -> Iterator[Finding]:

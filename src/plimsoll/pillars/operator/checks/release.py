@@ -8,11 +8,17 @@ from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import annotations_of, get, labels, name, namespace, pod_template, text
 from plimsoll.kube.operands import cluster_policy, operand_daemonsets, operator_deployment, operator_namespace
-from plimsoll.pillars.operator.checks.versions import operator_version, release
+from plimsoll.pillars.operator.checks.versions import UPGRADE, operator_version, release, upgrade
 from plimsoll.units import version
 
 _ENDED = (25, 10)  # the newest release that gets no fixes, as of 2026-08 (platform support page)
 _CURRENT = "26.7"
+_LAST = {
+    23: "23.9",
+    24: "24.9",
+    25: "25.10",
+    26: _CURRENT,
+}  # of each major release; upgrades go to the next one
 _DEFAULTS: dict[
     tuple[int, ...], dict[str, str]
 ] = {  # what each release's chart installs, by ClusterPolicy field; source: values.yaml of its tag
@@ -24,7 +30,7 @@ _DEFAULTS: dict[
 
 
 @check("GPU118", Severity.WARNING, Layer.RISK, reads=(kinds.CLUSTER_POLICY,),
-       remedy="helm upgrade gpu-operator, one major release at a time",
+       remedy=f"{UPGRADE}operator.upgradeCRD=true --version '~26.7.0'   # one major release at a time",
        source="NVIDIA GPU Operator platform support, life cycle (2026-08)")  # fmt: skip
 def operator_supported(case: Case) -> Iterator[Finding]:
     """The GPU Operator is of a release that still gets fixes.
@@ -43,10 +49,14 @@ def operator_supported(case: Case) -> Iterator[Finding]:
         f"GPU Operator {said} is out of support: releases up to {_ENDED[0]}.{_ENDED[1]} get no fixes (2026-08)",
         *([path] if subject is policy else []),
         seen={f"{text(subject, 'kind')}/{name(subject or policy)} {path}": said, "current release": _CURRENT},
-        remedy="step by step, one major release at a time, each time with its CRDs:\n"
-        f"helm upgrade gpu-operator nvidia/gpu-operator -n {operator_namespace(case.snapshot) or 'gpu-operator'} "
-        "--version <next> --set operator.upgradeCRD=true\n"
-        "watch nvidia.com/gpu-driver-upgrade-state: it upgrades drivers too",
+        remedy="one major release at a time, each with its CRDs; the next only once the operands are ready:\n"
+        "helm repo update\n"
+        + "".join(
+            f"{upgrade(case.snapshot, 'operator.upgradeCRD=true', to=f'~{last}.0')}\n"
+            for major, last in _LAST.items()
+            if major > have[0]
+        )
+        + "kubectl get nodes -L nvidia.com/gpu-driver-upgrade-state   # it upgrades drivers too",
     )
 
 
@@ -131,5 +141,5 @@ def operands_of_one_release(case: Case) -> Iterator[Finding]:
             *(f"spec.{field}.version" for field in odd),
             remedy="helm get values gpu-operator -n "
             f"{operator_namespace(case.snapshot) or 'gpu-operator'}   # which versions are pinned?\n"
-            "take them out, then helm upgrade",
+            f"take them out of your values, then: {upgrade(case.snapshot)} -f values.yaml",
         )

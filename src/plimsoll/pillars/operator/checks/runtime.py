@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import drain, many
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, get, mapping, name, namespace, pod_template, text
@@ -40,8 +41,7 @@ def cdi_devices_resolve(case: Case) -> Iterator[Finding]:
         pod, said, path = members[0]
         yield case.finding(
             case.snapshot.get(kinds.NODE, node) or pod,
-            f"The runtime of {node} cannot resolve CDI devices: {len(members)} pod{'' if len(members) == 1 else 's'} "
-            "cannot start",
+            f"The runtime of {node} cannot resolve CDI devices: {many(len(members), 'pod')} cannot start",
             "status.nodeInfo.containerRuntimeVersion",
             seen={f"Pod/{namespace(pod)}/{name(pod)} {path}": said},
             affects=[f"node/{node}", *(f"pod/{namespace(each)}/{name(each)}" for each, _, _ in members)],
@@ -89,14 +89,15 @@ def runtime_classes_exist(case: Case) -> Iterator[Finding]:
         yield case.finding(
             policy or first,
             f"RuntimeClass {wanted} does not exist; {text(first, 'kind')} {namespace(first)}/{name(first)}"
-            + (f" and {len(objects) - 1} others name it" if len(objects) > 1 else " names it"),
+            + (f" and {many(len(objects) - 1, 'other')} name it" if len(objects) > 1 else " names it"),
             *(["spec.operator.runtimeClass"] if policy else []),
             seen={"RuntimeClasses": ", ".join(sorted(have)) or "none", "users": len(objects)},
             affects=[*stuck, *waiting],
             severity=Severity.ERROR if stuck or waiting else Severity.WARNING,
             remedy="kubectl get runtimeclass\n"
-            f"kubectl apply -f - <<< '{{apiVersion: node.k8s.io/v1, kind: RuntimeClass, metadata: {{name: {wanted}}}, "
-            "handler: nvidia}'\nor take runtimeClassName out of the pods: with CDI or NRI they need none",
+            "kubectl apply -f runtimeclass.yaml   # apiVersion: node.k8s.io/v1, kind: RuntimeClass, "
+            f"metadata: {{name: {wanted}}}, handler: nvidia\n"
+            "or take runtimeClassName out of the pods: with CDI or NRI they need none",
         )
 
 
@@ -118,7 +119,7 @@ def _owners(objects: list[Obj]) -> list[str]:
     Severity.ERROR,
     Layer.TOOLKIT,
     reads=(kinds.POD,),
-    remedy="recreate the pods that lost their GPU",
+    remedy="kubectl -n <namespace> delete pod <pod>   # made anew it gets its GPUs back",
     source="nvidia-container-toolkit troubleshooting (systemctl daemon-reload), gpu-operator #485",
 )
 def containers_keep_gpus(case: Case) -> Iterator[Finding]:
@@ -131,7 +132,8 @@ def containers_keep_gpus(case: Case) -> Iterator[Finding]:
     for node, members in _saying(case, _NVML).items():
         yield case.finding(
             case.snapshot.get(kinds.NODE, node) or members[0][0],
-            f"{len(members)} pod{'' if len(members) == 1 else 's'} on {node} lost their GPUs: NVML says Unknown Error",
+            f"{many(len(members), 'pod')} on {node} lost {'its' if len(members) == 1 else 'their'} GPUs: "
+            "NVML says Unknown Error",
             "status.nodeInfo.containerRuntimeVersion",
             seen={f"Pod/{namespace(each)}/{name(each)} {where}": words for each, words, where in members[:5]},
             affects=[f"node/{node}", *(f"pod/{namespace(each)}/{name(each)}" for each, _, _ in members)],
@@ -171,6 +173,7 @@ def one_container_runtime(case: Case) -> Iterator[Finding]:
             "spec.operator.defaultRuntime",
             seen={runtime: ", ".join(nodes[:10]) for runtime, nodes in shown},
             remedy="move the nodes of the smaller group to the runtime of the others:\n"
-            f"kubectl drain {shown[0][1][0]} --ignore-daemonsets, install it, change the kubelet's "
-            "--container-runtime-endpoint, restart",
+            f"{drain(shown[0][1][0])}\n"
+            "install it there, set it in the kubelet's --container-runtime-endpoint, and restart the kubelet\n"
+            f"kubectl uncordon {shown[0][1][0]}",
         )

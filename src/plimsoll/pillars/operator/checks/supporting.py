@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
-from plimsoll.check.words import brief
+from plimsoll.check.words import brief, many
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import name, namespace, text
 from plimsoll.kube.operands import MONITORING, OPERANDS, SUPPORTING, operand_states
@@ -51,12 +51,14 @@ def supporting_operands_run(case: Case) -> Iterator[Finding]:
                 case,
                 node,
                 state.pod,
-                f"{operand.name} on {node} does not run ({found.reason or found.state}, {found.restarts} restarts)"
+                f"{operand.name} on {node} does not run "
+                f"({found.reason or found.state}, {many(found.restarts, 'restart')})"
                 + (f": {brief(state.says, 160)}" if state.says else f": {lost}" if lost else ""),
                 found.path,
                 seen={"state": found.state, "container": found.container, "without it": lost or "unknown"},
                 severity=None if operand.name in SUPPORTING else Severity.ERROR,
-                remedy=f"kubectl -n {namespace(state.pod)} logs {name(state.pod)} --all-containers --previous\n"
+                remedy=f"kubectl -n {namespace(state.pod)} logs {name(state.pod)} --all-containers --previous "
+                f"--ignore-errors=true\n"
                 f"kubectl -n {namespace(state.pod)} describe pod {name(state.pod)}"
                 + ("\nout of memory: raise its resources.limits.memory in the chart's values"
                    if found.reason == "OOMKilled" else ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
-from plimsoll.check.words import brief
+from plimsoll.check.words import brief, many
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, name, namespace, text
@@ -82,7 +82,7 @@ def runtime_configured(case: Case) -> Iterator[Finding]:
                     case,
                     node,
                     state.pod,
-                    f"The container toolkit on {node} crashes ({found.reason}, {found.restarts} restarts)"
+                    f"The container toolkit on {node} crashes ({found.reason}, {many(found.restarts, 'restart')})"
                     + (f": {brief(state.says, 160)}" if state.says else ""),
                     f"{found.path}.reason",
                     f"{found.path}.message",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
+from plimsoll.check.words import drain, many
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, get, items, labels, name, namespace, number, selects, text
@@ -49,7 +50,11 @@ def drivers_from_one_source(case: Case) -> Iterator[Finding]:
     if not host:
         return
     wanted = text(policy, "spec", "driver", "version")
-    mixed = f"{len(own)} others follow driver.version" if own else f"driver.version {wanted} has no effect"
+    mixed = (
+        f"{many(len(own), 'other', 'follows', 'follow')} driver.version"
+        if own
+        else f"driver.version {wanted} has no effect"
+    )
     yield case.finding(
         policy,
         f"{len(host)} GPU node{'' if len(host) == 1 else 's'} keep{'s' if len(host) == 1 else ''} the driver "
@@ -103,8 +108,9 @@ def drivers_up_to_date(case: Case) -> Iterator[Finding]:
             affects=[f"node/{node}" for node in nodes],
             remedy="kubectl get nodes -L nvidia.com/gpu-driver-upgrade-state\n"
             "driver.upgradePolicy.autoUpgrade=true lets the operator replace them node by node\n"
-            f"or by hand: kubectl drain {nodes[0]} --ignore-daemonsets; kubectl -n {key[0]} delete pod "
-            f"--field-selector spec.nodeName={nodes[0]} -l app={key[1]}; kubectl uncordon {nodes[0]}",
+            f"or by hand: {drain(nodes[0])}\n"
+            f"kubectl -n {key[0]} delete pod --field-selector spec.nodeName={nodes[0]} -l app={key[1]}\n"
+            f"when it is ready: kubectl uncordon {nodes[0]}",
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plimsoll.kube.objects import Obj, get, labels, text
-from plimsoll.kube.operands import cluster_policy, operator_deployment
+from plimsoll.kube.operands import cluster_policy, operator_deployment, operator_namespace
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.units import version
 
@@ -40,3 +40,22 @@ def release(snapshot: Snapshot) -> tuple[Obj | None, str, str]:
 def operator_version(snapshot: Snapshot) -> tuple[int, ...]:
     """The operator's release as numbers, (25, 3, 2); () where nothing tells."""
     return version(release(snapshot)[2])
+
+
+UPGRADE = "helm upgrade gpu-operator nvidia/gpu-operator -n gpu-operator --reset-then-reuse-values --set "
+
+
+def upgrade(snapshot: Snapshot, *settings: str, to: str = "") -> str:
+    """The Helm command that changes settings of the operator's release, or moves it to a version.
+
+    Without a version Helm takes the newest chart, and without --reset-then-reuse-values it forgets the
+    user's own values. settings: `nfd.enabled=true`. to: a version constraint; default the release that runs.
+    """
+    have = operator_version(snapshot)
+    wanted = f"'{to}'" if to else "v" + ".".join(map(str, have)) if len(have) == 3 else ""
+    return (
+        f"helm upgrade gpu-operator nvidia/gpu-operator -n {operator_namespace(snapshot) or 'gpu-operator'}"
+        + (f" --version {wanted}" if wanted else "")
+        + " --reset-then-reuse-values"
+        + "".join(f" --set {each}" for each in settings)
+    )
