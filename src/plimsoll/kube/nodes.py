@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj, condition, get, items, labels, mapping, name, selects, text
@@ -61,7 +62,12 @@ def allocatable(node: Obj) -> dict[str, int]:
 
 
 def _gpus(resources: dict[str, str]) -> dict[str, int]:
-    return {resource: count(resources[resource]) for resource in sorted(filter(is_gpu, resources))}
+    return {resource: count(resources[resource]) for resource in _gpus_among(tuple(resources))}
+
+
+@lru_cache(maxsize=1024)  # every node of a pool lists the same resources
+def _gpus_among(resources: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(filter(is_gpu, resources)))
 
 
 def is_ready(node: Obj) -> bool | None:

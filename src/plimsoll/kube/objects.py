@@ -78,19 +78,27 @@ def _entry(obj: Any, step: str | int) -> Any:
 
 
 def name(obj: Obj) -> str:
-    return text(obj, "metadata", "name")
+    found = _metadata(obj).get("name")
+    return found if type(found) is str else ""
 
 
 def namespace(obj: Obj) -> str:
-    return text(obj, "metadata", "namespace")
+    found = _metadata(obj).get("namespace")
+    return found if type(found) is str else ""
 
 
 def labels(obj: Obj) -> dict[str, str]:
-    return mapping(obj, "metadata", "labels")
+    found = _metadata(obj).get("labels")
+    return found if type(found) is dict else _NOTHING
 
 
 def annotations_of(obj: Obj) -> dict[str, str]:
     return mapping(obj, "metadata", "annotations")
+
+
+def _metadata(obj: Any) -> dict[str, Any]:
+    found = obj.get("metadata") if type(obj) is dict else None
+    return found if type(found) is dict else _NOTHING
 
 
 def condition(obj: Obj, type_: str) -> dict[str, Any]:
@@ -104,7 +112,10 @@ def condition(obj: Obj, type_: str) -> dict[str, Any]:
 def owner(obj: Obj) -> dict[str, Any]:
     """The controlling owner reference; empty if there is none."""
     owners = items(obj, "metadata", "ownerReferences")
-    return next((entry for entry in owners if entry.get("controller")), owners[0] if owners else _NOTHING)
+    for entry in owners:
+        if entry.get("controller"):
+            return entry
+    return owners[0] if owners else _NOTHING
 
 
 def selects(selector: object, have: dict[str, str]) -> bool:

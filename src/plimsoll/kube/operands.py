@@ -210,8 +210,11 @@ def operand_states(snapshot: Snapshot) -> dict[str, dict[str, OperandState]]:
     """
     there, pods = operand_daemonsets(snapshot), operand_pods(snapshot)
     shown = set(there) if snapshot.whole(kinds.DAEMON_SET) else {*there, *(operand for operand, _ in pods)}
-    asked = [each for each in OPERANDS if each.name in shown or enabled(snapshot, each.name)]
-    off = {each.name for each in asked if enabled(snapshot, each.name) is False}
+    asked = [
+        (each, gate(each.name), enabled(snapshot, each.name) is False)
+        for each in OPERANDS
+        if each.name in shown or enabled(snapshot, each.name)
+    ]
     gone = "absent" if snapshot.whole(kinds.POD, kinds.DAEMON_SET) else "unknown"
     templates = {operand: [(one, pod_template(one)) for one in sets] for operand, sets in there.items()}
     ill = {id(pod): why for pod, why in troubled_pods(snapshot)}
@@ -219,9 +222,9 @@ def operand_states(snapshot: Snapshot) -> dict[str, dict[str, OperandState]]:
     for node in gpu_nodes(snapshot):
         title, have = name(node), labels(node)
         states = found[title] = {}
-        for each in asked:
-            barred, pod = _barred(have, each, each.name in off), pods.get((each.name, title))
-            if barred:
+        for each, label, off in asked:
+            pod = pods.get((each.name, title))
+            if barred := _barred(have, each, text(have, label), off):
                 states[each.name] = OperandState(each.name, title, pod, None, barred)
                 continue
             chosen = next((one for one, template in templates.get(each.name, []) if selected(node, template)), None)
@@ -233,9 +236,14 @@ def operand_states(snapshot: Snapshot) -> dict[str, dict[str, OperandState]]:
     return found
 
 
-def _barred(have: dict[str, str], operand: Operand, off: bool) -> str:
-    """Why an operand is not meant to run now on a node with these labels; "" if it is. `off`: switched off for all."""
-    label = text(have, gate(operand.name))
+_GATES = {"true": "", "pre-installed": "pre-installed"}
+
+
+def _barred(have: dict[str, str], operand: Operand, label: str, off: bool) -> str:
+    """Why an operand is not meant to run now on a node with these labels; "" if it is.
+
+    `label`: the value of its gate label. `off`: switched off for all.
+    """
     if have.get(OPT_OUT) == "false":
         return "opted-out"
     if off or not label:
@@ -244,7 +252,7 @@ def _barred(have: dict[str, str], operand: Operand, off: bool) -> str:
         return "not-expected"
     if label.startswith("paused-"):
         return "paused"
-    return {"true": "", "pre-installed": "pre-installed"}.get(label, "opted-out")
+    return _GATES.get(label, "opted-out")
 
 
 def blocking(snapshot: Snapshot, node: str) -> OperandState | None:

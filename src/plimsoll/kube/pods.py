@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
@@ -41,8 +41,13 @@ def gpu_requests(pod: Obj) -> dict[str, int]:
                         running[resource] += count(amount)
                     else:
                         starting[resource] = max(starting[resource], count(amount))
+    if not running and not starting:  # nearly every pod
+        return {}
     total = {resource: max(running[resource], starting[resource]) for resource in {*running, *starting}}
     return {resource: amount for resource, amount in sorted(total.items()) if amount}
+
+
+_Template = tuple[bool, str, *tuple[int, ...]]  # whether it has ended, its namespace, its parts
 
 
 class _Census(NamedTuple):
@@ -51,7 +56,7 @@ class _Census(NamedTuple):
     bound: dict[str, list[Obj]]
     ended: list[Obj]
     troubled: list[tuple[Obj, Trouble]]
-    templates: dict[tuple[bool, *tuple[int, ...]], list[int]]  # places in the list of pods
+    templates: dict[_Template, list[int]]  # places in the list of pods
 
 
 @fact
@@ -63,9 +68,11 @@ def _census(snapshot: Snapshot) -> _Census:
     """
     found = _Census(defaultdict(list), [], [], defaultdict(list))
     for place, pod in enumerate(snapshot.list(kinds.POD)):
-        head, spec, over = mapping(pod, "metadata").get, mapping(pod, "spec").get, finished(pod)
+        head, spec, status = mapping(pod, "metadata").get, mapping(pod, "spec").get, mapping(pod, "status")
+        over = _over(status)
         found.templates[
             over,
+            namespace(pod),
             id(head("labels")),
             id(head("ownerReferences")),
             id(spec("containers")),
@@ -80,7 +87,7 @@ def _census(snapshot: Snapshot) -> _Census:
         node = spec("nodeName")
         if node and type(node) is str:
             found.bound[node].append(pod)
-        if not ready(pod):
+        if not _ready(status):
             found.troubled.append((pod, _obstacle(pod)))
     return found._replace(bound=dict(found.bound))
 
@@ -106,27 +113,36 @@ def troubled_pods(snapshot: Snapshot) -> list[tuple[Obj, Trouble]]:
 def by_template(snapshot: Snapshot, judge: Callable[[Obj], T], *, ended: bool = False) -> list[tuple[Obj, T]]:
     """Every pod whose template `judge` says something true of, with what it says; in reading order.
 
-    It is asked once for a template, so it may read nothing but labels, owners, containers, volumes,
-    runtime class and claims. `ended`: pods that have ended too.
+    It is asked once for a template, so it may read nothing but namespace, labels, owners, containers,
+    volumes, runtime class and claims. `ended`: pods that have ended too.
     """
+    return _in_order(snapshot, _judged(snapshot, judge, ended=ended))
+
+
+def _judged(snapshot: Snapshot, judge: Callable[[Obj], T], *, ended: bool) -> list[tuple[list[int], T]]:
+    """The places of each template's pods, with what is said of it."""
     pods = snapshot.list(kinds.POD)
-    made = (places for (over, *_), places in _census(snapshot).templates.items() if ended or not over)
-    answers = ((places, judge(pods[places[0]])) for places in made)
-    found = [(place, said) for places, said in answers if said for place in places]
+    made = (places for template, places in _census(snapshot).templates.items() if ended or not template[0])
+    return [(places, said) for places in made if (said := judge(pods[places[0]]))]
+
+
+def _in_order(snapshot: Snapshot, judged: list[tuple[list[int], T]]) -> list[tuple[Obj, T]]:
+    pods = snapshot.list(kinds.POD)
+    found = [(place, said) for places, said in judged for place in places]
     found.sort(key=itemgetter(0))
     return [(pods[place], said) for place, said in found]
 
 
-def _label(pod: Obj, key: str) -> str:
-    return text(labels(pod), key)
-
-
 @fact
-def _labelled(snapshot: Snapshot) -> dict[tuple[str, str], list[Obj]]:
-    found: dict[tuple[str, str], list[Obj]] = defaultdict(list)
-    for key in _NAMING:
-        for pod, value in by_template(snapshot, partial(_label, key=key), ended=True):
-            found[key, value].append(pod)
+def _labelled(snapshot: Snapshot) -> dict[tuple[str, str], list[int]]:
+    """Places in the list of pods, by each label that names applications."""
+    pods = snapshot.list(kinds.POD)
+    found: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for places in _census(snapshot).templates.values():
+        have = labels(pods[places[0]])
+        for key in _NAMING:
+            if value := text(have, key):
+                found[key, value] += places
     return dict(found)
 
 
@@ -135,34 +151,53 @@ _NAMING = ("app", "app.kubernetes.io/name")
 
 def labelled_pods(snapshot: Snapshot, key: str, value: str) -> list[Obj]:
     """Every pod with that value of a label that names applications (_NAMING), in reading order."""
-    return _labelled(snapshot).get((key, value), [])
+    pods = snapshot.list(kinds.POD)
+    return [pods[place] for place in sorted(_labelled(snapshot).get((key, value), []))]
 
 
 @fact
 def gpu_pods(snapshot: Snapshot) -> tuple[tuple[Obj, dict[str, int]], ...]:
     """Every pod that asks for GPUs and has not ended, with what it asks for."""
-    return tuple(by_template(snapshot, gpu_requests))
+    return tuple(_in_order(snapshot, _gpu_templates(snapshot)))
+
+
+@fact
+def gpu_pods_by_template(snapshot: Snapshot) -> tuple[tuple[list[Obj], dict[str, int]], ...]:
+    """The same, those of one template together: they have one namespace, one owner and equal labels."""
+    pods = snapshot.list(kinds.POD)
+    return tuple(([pods[place] for place in places], wanted) for places, wanted in _gpu_templates(snapshot))
+
+
+@fact
+def _gpu_templates(snapshot: Snapshot) -> list[tuple[list[int], dict[str, int]]]:
+    return _judged(snapshot, gpu_requests, ended=False)
+
+
+@fact
+def _gpu_pods_bound(snapshot: Snapshot) -> dict[str, list[tuple[Obj, dict[str, int]]]]:
+    found: dict[str, list[tuple[Obj, dict[str, int]]]] = defaultdict(list)
+    for pod, wanted in gpu_pods(snapshot):
+        if node := text(pod, "spec", "nodeName"):
+            found[node].append((pod, wanted))
+    return dict(found)
 
 
 @fact
 def gpu_pods_by_node(snapshot: Snapshot) -> dict[str, list[Obj]]:
     """Pods that ask for GPUs and have not ended, by the node they are bound to."""
-    found: dict[str, list[Obj]] = defaultdict(list)
-    for pod, _ in gpu_pods(snapshot):
-        if node := text(pod, "spec", "nodeName"):
-            found[node].append(pod)
-    return dict(found)
+    return {node: [pod for pod, _ in bound] for node, bound in _gpu_pods_bound(snapshot).items()}
 
 
 @fact
 def gpus_held(snapshot: Snapshot) -> dict[str, dict[str, int]]:
     """GPU devices held by bound pods: node name to resource name to number."""
-    held: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for pod, wanted in gpu_pods(snapshot):
-        for resource, amount in wanted.items():
-            if node := text(pod, "spec", "nodeName"):
-                held[node][resource] += amount
-    return {node: dict(amounts) for node, amounts in held.items()}
+    held: dict[str, dict[str, int]] = {}
+    for node, bound in _gpu_pods_bound(snapshot).items():
+        amounts = held[node] = {}
+        for _, wanted in bound:
+            for resource, amount in wanted.items():
+                amounts[resource] = amounts.get(resource, 0) + amount
+    return held
 
 
 @fact
@@ -182,11 +217,19 @@ def events_of(snapshot: Snapshot, obj: Obj) -> list[Obj]:
 
 
 def finished(pod: Obj) -> bool:
-    return get(pod, "status", "phase") in ("Succeeded", "Failed")
+    return _over(mapping(pod, "status"))
+
+
+def _over(status: Obj) -> bool:
+    return status.get("phase") in ("Succeeded", "Failed")
 
 
 def ready(pod: Obj) -> bool:
-    conditions = get(pod, "status", "conditions")
+    return _ready(mapping(pod, "status"))
+
+
+def _ready(status: Obj) -> bool:
+    conditions = status.get("conditions")
     for each in conditions if type(conditions) is list else ():
         if type(each) is dict and each.get("type") == "Ready" and each.get("status") == "True":
             return True

@@ -29,7 +29,7 @@ from plimsoll.kube.objects import (
     selects,
     text,
 )
-from plimsoll.kube.pods import gpu_pods, is_gpu
+from plimsoll.kube.pods import gpu_pods, gpu_pods_by_template, is_gpu
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.units import moment, quantity
 
@@ -203,21 +203,23 @@ def workload_by_owner(snapshot: Snapshot) -> dict[str, Obj]:
 
 def workload_of(snapshot: Snapshot, pod: Obj) -> Obj | None:
     """The Workload a pod belongs to: by Kueue's annotation, by its owner chain, or the pod itself."""
-    noted = annotations_of(pod).get("kueue.x-k8s.io/workload")
-    if isinstance(noted, str):
-        found = snapshot.get(kinds.WORKLOAD, noted, namespace(pod))
-        if found is not None:
-            return found
-    by_owner = workload_by_owner(snapshot)
-    own = owner(pod)
-    for uid in (get(pod, "metadata", "uid"), own.get("uid")):
-        if isinstance(uid, str) and uid in by_owner:
-            return by_owner[uid]
-    if own.get("kind") == "Job":
+    return _own_workload(snapshot, pod) or _workload_above(snapshot, pod)
+
+
+def _own_workload(snapshot: Snapshot, pod: Obj) -> Obj | None:
+    noted = text(annotations_of(pod), "kueue.x-k8s.io/workload")
+    found = snapshot.get(kinds.WORKLOAD, noted, namespace(pod)) if noted else None
+    return found or workload_by_owner(snapshot).get(text(pod, "metadata", "uid"))
+
+
+def _workload_above(snapshot: Snapshot, pod: Obj) -> Obj | None:
+    """The Workload of a pod's owner, or of the owner of its Job."""
+    own, by_owner = owner(pod), workload_by_owner(snapshot)
+    found = by_owner.get(text(own, "uid"))
+    if found is None and own.get("kind") == "Job":
         job = snapshot.get(kinds.JOB, text(own, "name"), namespace(pod))
-        above = owner(job).get("uid") if job else None
-        return by_owner.get(above) if isinstance(above, str) else None
-    return None
+        return by_owner.get(text(owner(job), "uid")) if job else None
+    return found
 
 
 @fact
@@ -225,9 +227,14 @@ def gpu_pods_of(snapshot: Snapshot) -> dict[Key, list[tuple[Obj, dict[str, int]]
     """GPU pods, with what they ask for, by the Workload they belong to."""
     found: dict[Key, list[tuple[Obj, dict[str, int]]]] = defaultdict(list)
     if snapshot.list(kinds.WORKLOAD):
+        above = {
+            id(pod): workload
+            for alike, _ in gpu_pods_by_template(snapshot)
+            if (workload := _workload_above(snapshot, alike[0]))
+            for pod in alike
+        }
         for pod, wanted in gpu_pods(snapshot):
-            workload = workload_of(snapshot, pod)
-            if workload is not None:
+            if workload := _own_workload(snapshot, pod) or above.get(id(pod)):
                 found[key_of(workload)].append((pod, wanted))
     return dict(found)
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from plimsoll.kube import kinds
-from plimsoll.kube.objects import Obj, condition, containers, get, items, name, namespace, pod_template, text
+from plimsoll.kube.objects import Obj, condition, containers, get, items, name, namespace, owner, pod_template, text
 from plimsoll.kube.operands import operator_namespace
-from plimsoll.kube.pods import controller, gpu_pods, gpu_requests
+from plimsoll.kube.pods import controller, gpu_pods_by_template, gpu_requests
 from plimsoll.kube.snapshot import Snapshot, fact
 
 _SYSTEM = ("kube-system", "kube-public", "kube-node-lease")
@@ -45,24 +45,29 @@ def tenants(snapshot: Snapshot) -> tuple[Tenant, ...]:
     found: dict[tuple[str, str, str], Tenant] = {}
     for kind in _KINDS:
         for obj in snapshot.list(kind):
-            over = any(condition(obj, type_).get("status") == "True" for type_ in ("Complete", "Failed"))
-            owned = bool(items(obj, "metadata", "ownerReferences")) and kind is kinds.JOB
             template = pod_template(obj)
-            if namespace(obj) in skip or over or owned or not asks(template):
+            if not asks(template) or namespace(obj) in skip or _is_over(obj):
                 continue
+            if kind is kinds.JOB and items(obj, "metadata", "ownerReferences"):
+                continue  # whoever makes it is the tenant
             at = "spec.jobTemplate.spec.template." if kind is kinds.CRON_JOB else "spec.template."
             found[namespace(obj), kind.kind, name(obj)] = Tenant(
                 kind.kind, namespace(obj), name(obj), obj, template, at
             )
-    for pod, _ in gpu_pods(snapshot):
-        kind_, here, title = controller(snapshot, pod)
-        if here in skip or (here, kind_, title) in found:
-            continue
-        known = kinds.BY_NAME.get(kind_)
-        obj_ = (snapshot.get(known, title, here) if known else None) or pod
-        inner = "" if obj_ is pod else "spec.template."
-        found[here, kind_, title] = Tenant(kind_, here, title, obj_, pod, inner)
+    for alike, _ in gpu_pods_by_template(snapshot):
+        for pod in alike[:1] if text(owner(alike[0]), "kind") else alike:
+            kind_, here, title = controller(snapshot, pod)
+            if here in skip or (here, kind_, title) in found:
+                continue
+            known = kinds.BY_NAME.get(kind_)
+            obj_ = (snapshot.get(known, title, here) if known else None) or pod
+            inner = "" if obj_ is pod else "spec.template."
+            found[here, kind_, title] = Tenant(kind_, here, title, obj_, pod, inner)
     return tuple(each for _, each in sorted(found.items()))
+
+
+def _is_over(obj: Obj) -> bool:
+    return any(condition(obj, type_).get("status") == "True" for type_ in ("Complete", "Failed"))
 
 
 def asks(pod: Obj) -> bool:

@@ -11,6 +11,7 @@ from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj, annotations_of, containers, get, items, labels, name, namespace, selects, text
 from plimsoll.kube.snapshot import Snapshot
 from plimsoll.pillars.spot.facts import (
+    SHORTEST_NOTICE,
     asks_for_spot,
     batches,
     grace,
@@ -55,6 +56,8 @@ def grace_fits_the_notice(case: Case) -> Iterator[Finding]:
             if items(obj, "metadata", "ownerReferences") or who in seen:
                 continue
             longest = max(map(grace, templates(obj)), default=0)
+            if longest <= SHORTEST_NOTICE:
+                continue
             pods = on_spot(snapshot).get(who, [])
             key = next((k for each in templates(obj) if (k := asks_for_spot(each)[0])), "") or _node_key(snapshot, pods)
             if not key or longest <= notice(key).seconds:

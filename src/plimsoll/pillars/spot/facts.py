@@ -31,17 +31,22 @@ class Notice(NamedTuple):
     cloud: str
 
 
+SHORTEST_NOTICE = 30
+
+
 def notice(key: str) -> Notice:
     """The notice behind a spot label or taint. Sources: EC2 interruption notices, GCE preemption, AKS spot."""
     if key.startswith("cloud.google.com/"):
-        return Notice(30, "Google")
+        return Notice(SHORTEST_NOTICE, "Google")
     if key.startswith("kubernetes.azure.com/"):
-        return Notice(30, "Azure")
+        return Notice(SHORTEST_NOTICE, "Azure")
     return Notice(120, "AWS")
 
 
 def spot_key(have: dict[str, str]) -> str:
     """The label that makes a node or nodeSelector spot; "" if none does."""
+    if SPOT_KEYS.keys().isdisjoint(have):  # nearly every node and template
+        return ""
     return next((key for key, value in SPOT_KEYS.items() if have.get(key) == value), "")
 
 

@@ -44,7 +44,7 @@ def shortfalls(snapshot: Snapshot) -> dict[str, Shortfall]:
     dra = dra_nodes(snapshot)
     found = {}
     for node in gpu_nodes(snapshot):
-        if readable(node) and (wrong := _judge(node, name(node) in dra, _excuse(snapshot, node))):
+        if readable(node) and (wrong := _judge(snapshot, node, name(node) in dra)):
             found[name(node)] = wrong
     return found
 
@@ -54,12 +54,11 @@ def readable(node: Obj) -> bool:
     return bool(mapping(node, "status", "capacity")) and bool(mapping(node, "status", "allocatable"))
 
 
-def _judge(node: Obj, dra: bool, excused: tuple[str, Severity | None]) -> Shortfall | None:
+def _judge(snapshot: Snapshot, node: Obj, dra: bool) -> Shortfall | None:
     have, free = capacity(node), allocatable(node)
-    excuse, severity = excused
 
     def wrong(kind: str, resource: str, offered: int = 0, wanted: int = 0) -> Shortfall:
-        return Shortfall(kind, resource, offered, wanted, excuse, severity)
+        return Shortfall(kind, resource, offered, wanted, *_excuse(snapshot, node))
 
     if not any(have.values()):
         if dra or _offers_otherwise(node):
@@ -100,24 +99,23 @@ def _left_over(tags: dict[str, str], have: dict[str, int], free: dict[str, int],
             return True
         base = resource.removesuffix(".shared")
         others = [each for each in have if each.startswith("nvidia.com/mig-") and each != resource]
-        described = any(map(_counted, tags))
+        described = bool(_counted(tuple(tags)))
         whole = any(free.get(each) for each in others) and all(free.get(each, 0) == have[each] for each in others)
         return offered == 0 and free.get(resource, 0) == 0 and described and f"{base}.count" not in tags and whole
     twin = f"{resource}.shared"
     if have.get(twin) and free.get(twin, 0) == have[twin]:
         return True  # one plugin configuration names a resource either way, never both
-    if resource == "nvidia.com/gpu" and any(map(_counted, tags)):
+    if resource == "nvidia.com/gpu" and _counted(tuple(tags)):
         sliced = any(amount for each, amount in free.items() if each.startswith("nvidia.com/mig-"))
         everything = count(tags.get("nvidia.com/gpu.count"))
         return sliced and (free.get(resource, 0) == 0 or (have[resource] == everything and everything > 0))
     return False
 
 
-@lru_cache(maxsize=1024)  # every node has the same labels
-def _counted(label: str) -> str:
-    """The MIG resource whose devices a label of GPU feature discovery counts; "" if it is none of these."""
-    match = _MIG_COUNT.match(label)
-    return match.group(1) if match else ""
+@lru_cache(maxsize=1024)  # every node of a pool has the same labels
+def _counted(tags: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The labels of GPU feature discovery that count MIG devices, with the resource each counts."""
+    return tuple((tag, match.group(1)) for tag in tags if (match := _MIG_COUNT.match(tag)))
 
 
 def _promised(node: Obj, have: dict[str, int]) -> dict[str, int]:
@@ -126,10 +124,10 @@ def _promised(node: Obj, have: dict[str, int]) -> dict[str, int]:
     `gpu.replicas` is per GPU; it is 0 or meaningless where the GPUs are partitioned.
     """
     tags = labels(node)
-    promised = {}
-    for tag, value in tags.items():
-        if resource := _counted(tag):
-            promised[resource] = count(value) * max(1, count(tags.get(f"{resource}.replicas")))
+    promised = {
+        resource: count(tags[tag]) * max(1, count(tags.get(f"{resource}.replicas")))
+        for tag, resource in _counted(tuple(tags))
+    }
     if any(amount for each, amount in have.items() if each.startswith("nvidia.com/mig-")) or promised:
         return promised
     if any(key.startswith("hami.io/") for key in annotations_of(node)):

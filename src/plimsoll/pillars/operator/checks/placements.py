@@ -66,10 +66,8 @@ def _trouble(snapshot: Snapshot, node: Obj, lasting: list[Obj], state: OperandSt
         return None
     away = state.state in ("absent", "unschedulable")
     mine = (state.operand,)
-    if lasting and state.daemonset is not None:
-        tolerations = items(pod_template(state.daemonset), "spec", "tolerations")
-        if taints := refusing(lasting, tolerations, daemon=True):
-            return Placement("taint", state, mine if away else (), tuple(taints))
+    if lasting and state.daemonset is not None and (taints := _refusing(snapshot, state.daemonset, lasting)):
+        return Placement("taint", state, mine if away else (), taints)
     if state.state == "image":
         return Placement("image", state, mine, says=state.trouble.message if state.trouble else "")
     if state.state == "unschedulable":
@@ -83,6 +81,20 @@ def _trouble(snapshot: Snapshot, node: Obj, lasting: list[Obj], state: OperandSt
     if fresh(node, snapshot.taken_at) or is_ready(node) is False:
         return None
     return Placement("missing", state, mine)
+
+
+def _refusing(snapshot: Snapshot, daemonset: Obj, lasting: list[Obj]) -> tuple[Obj, ...]:
+    """Those of a node's lasting taints that keep the pods of a DaemonSet away."""
+    known, key = _known_refusals(snapshot), (id(daemonset), *map(id, lasting))
+    if key not in known:
+        known[key] = tuple(refusing(lasting, items(pod_template(daemonset), "spec", "tolerations"), daemon=True))
+    return known[key]
+
+
+@fact
+def _known_refusals(_: Snapshot) -> dict[tuple[int, ...], tuple[Obj, ...]]:
+    """Filled by `_refusing`: the nodes of a pool carry the same taints, which a snapshot holds once."""
+    return {}
 
 
 def _unselected(snapshot: Snapshot, node: Obj, state: OperandState) -> Placement | None:

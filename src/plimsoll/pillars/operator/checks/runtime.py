@@ -72,8 +72,9 @@ def runtime_classes_exist(case: Case) -> Iterator[Finding]:
 
     def lacking(obj: Obj) -> str:
         wanted = text(pod_template(obj), "spec", "runtimeClassName")
-        ours = wanted not in have and ("nvidia" in wanted or gpu_requests(pod_template(obj)))
-        return wanted if ours else ""
+        if not wanted or wanted in have:
+            return ""
+        return wanted if "nvidia" in wanted or gpu_requests(pod_template(obj)) else ""
 
     owners = (kinds.DAEMON_SET, kinds.DEPLOYMENT, kinds.STATEFUL_SET, kinds.JOB)
     found = [(obj, lacking(obj)) for kind in owners for obj in case.snapshot.list(kind)]
