@@ -245,6 +245,7 @@ def test_no_report_of_a_raw_list_shows_a_credential(tmp_path: Path) -> None:
         spec["containers"][0]["args"] = ["--model=/m", f"--api-key={secret}"]
         spec["containers"][0]["env"] = [{"name": "PGPASS", "value": secret}, {"name": "MY_CREDS", "value": secret}]
     cluster.crash(pod, "vllm", f"ValueError: HF_TOKEN={secret} is not valid")
+    cluster.unavailable("chat", "serving")
     scaled["spec"]["triggers"][0]["metadata"] |= {
         "serverAddress": f"http://admin:{secret}@prometheus:9090",
         "queryParameters": f"token={secret}",

@@ -39,7 +39,7 @@ def one_feature_discovery(case: Case) -> Iterator[Finding]:
             "metadata.creationTimestamp",
             "metadata.labels[app.kubernetes.io/instance]",
             remedy="kubectl get deploy,ds -A | grep -iE 'nfd|node-feature'\n"
-            "keep the one other systems use; where that is not the operator's own: "
+            "keep the one other systems use; where that is not the operator's own:\n"
             f"{upgrade(case.snapshot, 'nfd.enabled=false')}",
         )
 
