@@ -1,4 +1,4 @@
-"""What the documents say is so: links lead somewhere, the README's session is real, every figure has its claim."""
+"""What the documents say is so: links lead somewhere, the README's example is what is printed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_the_session_in_the_readme_is_what_plimsoll_prints() -> None:
+def test_the_example_in_the_readme_is_what_plimsoll_prints() -> None:
     shown = re.search(r"```console\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert shown
     command, *lines = shown.group(1).splitlines()
