@@ -1,35 +1,23 @@
-"""Recordings of real control planes, for tests. Absent in a clone without ../shared."""
+"""Snapshots for tests: a recording, or objects as the whole of a cluster."""
 
 from __future__ import annotations
 
-import gzip
-import json
 from pathlib import Path
 
+import msgspec
+
 from plimsoll.kube import kinds
+from plimsoll.kube.decode import newest_time
 from plimsoll.kube.objects import Obj
 from plimsoll.kube.snapshot import Coverage, Snapshot, Source
-from plimsoll.units import moment
+from plimsoll.kube.store import open_snapshot
 
-SHARED = Path(__file__).parents[2] / "shared" / "samples"
-
-
-def load(path: Path) -> Snapshot:
-    return whole(json.loads(gzip.decompress(path.read_bytes()))["items"], str(path))
+SHARED = Path(__file__).parents[2] / "shared" / "samples"  # beside the checkout; absent in a newcomer's clone
+load = open_snapshot
 
 
 def whole(items: list[Obj], place: str = "test") -> Snapshot:
     """Objects as the whole of a cluster, taken at the newest time found in them."""
-
-    def times(value: object) -> list[str]:
-        if isinstance(value, dict):
-            return [t for v in value.values() for t in times(v)]
-        if isinstance(value, list):
-            return [t for v in value for t in times(v)]
-        return (
-            [value] if isinstance(value, str) and len(value) < 32 and value[:2] == "20" and value[10:11] == "T" else []
-        )
-
-    newest = max((t for t in (moment(t) for t in times(items)) if t), default=None)
+    newest = max((time for obj in items if (time := newest_time(msgspec.json.encode(obj)))), default=None)
     coverage = dict.fromkeys(kinds.ALL, Coverage.WHOLE)
     return Snapshot(items, source=Source("list", place, "inferred"), taken_at=newest, coverage=coverage)

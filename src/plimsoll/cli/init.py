@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +43,7 @@ def command(
     """
     from plimsoll.kube.declare import declare
     from plimsoll.kube.declare.words import valid
+    from plimsoll.kube.files import whole
     from plimsoll.spec.dump import to_yaml
     from plimsoll.spec.values import Name
 
@@ -58,24 +58,9 @@ def command(
     if place is None:
         click.echo(text, nl=False)
     else:
-        write_whole(place, text)
+        with whole(place) as file:
+            file.write(text.encode())
     click.echo("\n".join(_summary(declared, str(place) if place else "stdout")), err=True)
-
-
-def write_whole(place: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all. Raises InputError where it cannot be written."""
-    target = place.resolve()
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with beside.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(target)
-    except OSError as error:
-        raise InputError(f"cannot write it: {error.strerror}", where=str(place)) from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _head(declared: Declared, read: Snapshot) -> str:

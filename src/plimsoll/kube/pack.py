@@ -12,15 +12,12 @@ Not kept: credentials (redact.py), the random part of the name of a pod's token 
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 import zstandard
@@ -28,6 +25,7 @@ import zstandard
 from plimsoll.errors import InputError
 from plimsoll.kube import kinds
 from plimsoll.kube.decode import admit
+from plimsoll.kube.files import whole
 from plimsoll.kube.kinds import Kind
 from plimsoll.kube.objects import Obj
 from plimsoll.kube.redact import redacted
@@ -201,16 +199,13 @@ def save(snapshot: Snapshot, path: Path) -> None:
         bundles=len(bundles),
         objects=len(objects),
     )
-    try:
-        with _whole(path) as file, zstandard.ZstdCompressor(level=6).stream_writer(file, closefd=False) as out:
-            out.write(msgspec.json.encode(header) + b"\n")
-            for text in (*index, *bundles):
-                out.write(text + b"\n")
-            for obj, (common, bundle, few) in zip(objects, placed, strict=True):
-                out.write(_encode((_own(obj, common, few), bundle, few)) + b"\n")
-            out.write(msgspec.json.encode({"end": len(objects)}) + b"\n")
-    except OSError as error:
-        raise InputError(f"cannot write the snapshot: {error.strerror}", where=str(path)) from error
+    with whole(path, private=True) as file, zstandard.ZstdCompressor(level=6).stream_writer(file, closefd=False) as out:
+        out.write(msgspec.json.encode(header) + b"\n")
+        for text in (*index, *bundles):
+            out.write(text + b"\n")
+        for obj, (common, bundle, few) in zip(objects, placed, strict=True):
+            out.write(_encode((_own(obj, common, few), bundle, few)) + b"\n")
+        out.write(msgspec.json.encode({"end": len(objects)}) + b"\n")
 
 
 def _slim(obj: Obj) -> Obj:
@@ -273,18 +268,3 @@ def _own(obj: Obj, common: Taken, few: Taken) -> Obj:
 def _own_fields(level: Obj, shared: set[str]) -> Obj:
     gone = shared - {_REST} | (_rest(level).keys() if _REST in shared else set())
     return {field: value for field, value in level.items() if field not in gone}
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
-    """A file that appears under its name only when it is complete and on disk."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

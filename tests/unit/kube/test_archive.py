@@ -84,7 +84,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     assert "File name too long" in refused(tmp_path / ("x" * 300)).what
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything: run the tests as an ordinary user")
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     path = tmp_path / "locked"
     path.write_bytes(NODE)

@@ -336,12 +336,12 @@ REAL_JUDGED: dict[str, list[str]] = {  # all of them healthy or without what wou
 }
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real objects of other clusters are not beside this checkout")
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs ../shared/samples/real/objects beside this checkout; CI has it")
 def test_the_real_files_are_the_ones_listed_here() -> None:
     assert sorted(path.name for path in REAL.iterdir()) == sorted([*REAL_REFUSED, *REAL_JUDGED])
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real objects of other clusters are not beside this checkout")
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs ../shared/samples/real/objects beside this checkout; CI has it")
 @pytest.mark.parametrize("name", REAL_REFUSED)
 def test_a_real_file_without_objects_is_refused_in_one_sentence(name: str) -> None:
     with pytest.raises(InputError) as caught:
@@ -351,7 +351,7 @@ def test_a_real_file_without_objects_is_refused_in_one_sentence(name: str) -> No
     assert caught.value.hint
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real objects of other clusters are not beside this checkout")
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs ../shared/samples/real/objects beside this checkout; CI has it")
 @pytest.mark.parametrize("name", REAL_JUDGED)
 def test_a_real_file_is_judged_by_what_is_in_it(name: str) -> None:
     snapshot = open_snapshot(REAL / name)

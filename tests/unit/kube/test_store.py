@@ -248,7 +248,7 @@ def test_a_failed_save_keeps_the_older_file(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_does_not_exist_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot write the snapshot"):
+    with pytest.raises(InputError, match="cannot write it: No such file"):
         save(snapshot(pod("x")), tmp_path / "none" / "file")
 
 
