@@ -5,6 +5,7 @@
     │   └── SpecError     2  platform.yaml is wrong; carries every problem found
     ├── IncompleteError   3  the data cannot answer what was required
     ├── ClusterError      4  the cluster cannot be reached or refuses us
+    ├── LabError          6  the lab cannot be built or run on this machine
     └── (anything else)   5  our own bug
 
 An error says what happened, where, and what to do next.
@@ -24,6 +25,7 @@ class Exit(IntEnum):
     INCOMPLETE = 3
     UNREACHABLE = 4
     BUG = 5
+    LAB = 6
 
 
 class PlimsollError(Exception):
@@ -58,3 +60,9 @@ class ClusterError(PlimsollError):
     """The cluster cannot be reached, or refuses our credentials."""
 
     exit_code = Exit.UNREACHABLE
+
+
+class LabError(PlimsollError):
+    """The lab cannot be built or run on this machine as it is."""
+
+    exit_code = Exit.LAB

@@ -45,7 +45,8 @@ def plimsoll() -> None:
     """Take a GPU cluster on Kubernetes from a working demo to a reliable, affordable platform.
 
     Data goes to stdout, everything else to stderr. Exit codes: 0 ok, 1 findings at or above
-    --fail-on, 2 usage or declaration error, 3 data incomplete, 4 cluster unreachable, 5 a bug of ours.
+    --fail-on, 2 usage or declaration error, 3 data incomplete, 4 cluster unreachable, 5 a bug of ours,
+    6 the lab cannot be built or run here.
     """
 
 
