@@ -4,42 +4,31 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 from typing import NoReturn
 
 import click
 
 from plimsoll import __version__
+from plimsoll.cli.verbs import Verbs
 from plimsoll.errors import Exit, PlimsollError
 
-# Verb to its one-line help. A verb's module is imported only when it runs, so that help stays fast.
+# Verb to its one-line help.
 VERBS = {
     "init": "Write a platform.yaml that describes the cluster as it is.",
     "check": "Judge a cluster or a snapshot against the production checklist.",
     "capture": "Freeze a cluster in a snapshot file.",
     "explain": "Say what a check asks, why, and what to do.",
     "schema": "Print the JSON Schema of platform.yaml, for editors.",
+    "lab": "A real control plane with fake GPUs on this machine.",
 }
 
 
-class Verbs(click.Group):
-    """A group that knows its commands by name before it imports them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in VERBS:
-            return None
-        command: click.Command = import_module(f"plimsoll.cli.{cmd_name}").command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Verbs"):
-            formatter.write_dl(list(VERBS.items()))
-
-
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Verbs,
+    verbs=VERBS,
+    module="plimsoll.cli.{}",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="plimsoll", message="%(prog)s %(version)s")
 def plimsoll() -> None:
     """Take a GPU cluster on Kubernetes from a working demo to a reliable, affordable platform.

@@ -1,0 +1,114 @@
+"""The lab's programs that are there: in the cache, or on this machine in a version that fits."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from plimsoll.errors import LabError
+from plimsoll.lab.build import debian
+from plimsoll.lab.build.command import ask
+from plimsoll.lab.build.programs import Module, Recipe, recipes
+
+_VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?(-(?:alpha|beta|rc))?")
+_HINT = "run `plimsoll lab build`"
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A program that can be run. seconds: what building it took just now, else 0."""
+
+    name: str
+    version: str
+    source: Literal["built", "path", "debian"]
+    path: Path
+    seconds: float = 0.0
+
+
+class Programs(msgspec.Struct, frozen=True):
+    """What there is, by name. modules: where the files lie that came with a Go module, by the module's name."""
+
+    found: Mapping[str, Found]
+    modules: Mapping[str, Module]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The release of each program, such as v1.36.3 or, of a Debian package, 2.42.0."""
+        return {name: each.version for name, each in self.found.items()}
+
+    def path(self, name: str) -> Path:
+        """A program to run: the name of a recipe, prometheus, promtool, alertmanager or bwrap."""
+        if name not in self.found:
+            raise LabError(f"{name} is not there", hint=_HINT)
+        return self.found[name].path
+
+    def asset(self, module: str, name: str) -> Path:
+        """A folder that came with a Go module, such as ("kueue", "charts/kueue")."""
+        place = self.modules[module].home / "assets" / name
+        if not place.is_dir():
+            raise LabError(f"{name} of {module} is not there", where=str(place), hint=_HINT)
+        return place
+
+
+def find(wanted: Sequence[Recipe] | None = None) -> Programs:
+    """What is there, with nothing built or downloaded. Raises LabError where a program or file of a recipe is missing.
+
+    What Debian packages carry may be absent; `Programs.path` says so when it is asked for.
+    """
+    wanted = recipes() if wanted is None else wanted
+    programs = look(wanted)
+    absent = [recipe.name for recipe in wanted if recipe.name not in programs.found]
+    if absent:
+        raise LabError(f"the lab's programs are not all there: {', '.join(absent)}", hint=_HINT)
+    for module in programs.modules.values():
+        for name in module.assets:
+            programs.asset(module.name, name)
+    return programs
+
+
+def look(wanted: Sequence[Recipe]) -> Programs:
+    """What is there of these recipes and of Debian's packages."""
+    found = {recipe.name: there for recipe in wanted if (there := _there(recipe))}
+    for packaged in debian.PACKAGED:
+        for path in debian.places(packaged):
+            if packaged.name not in found and (version := said_version([path, "--version"])):
+                source: Literal["debian", "path"] = "debian" if path == packaged.unpacked else "path"
+                found[packaged.name] = Found(packaged.name, version, source, path)
+    return Programs(found, {recipe.module.name: recipe.module for recipe in wanted})
+
+
+def said_version(argv: Sequence[str | Path]) -> str:
+    """The first version in what a program says; empty where it does not run."""
+    ok, said = ask(argv)
+    named = _VERSION.search(said) if ok else None
+    return named[0] if named else ""
+
+
+def _there(recipe: Recipe) -> Found | None:
+    """What the user points to, else the build, else what happens to be installed."""
+    pointed = Path(os.environ.get("KUBEBUILDER_ASSETS") or "/nonexistent") / recipe.name
+    if recipe.says and pointed.is_file() and (version := _fitting(recipe, pointed)):
+        return Found(recipe.name, version, "path", pointed)
+    if recipe.built.is_file():
+        return Found(recipe.name, recipe.module.version, "built", recipe.built)
+    installed = shutil.which(recipe.name) if recipe.says else None
+    if installed and (version := _fitting(recipe, Path(installed))):
+        return Found(recipe.name, version, "path", Path(installed))
+    return None
+
+
+def _fitting(recipe: Recipe, path: Path) -> str:
+    """Its version, or nothing where that does not fit. A pre-release never does."""
+    said = said_version([path, *recipe.says])
+    own, other = _VERSION.match(recipe.module.version.removeprefix("v")), _VERSION.match(said)
+    if own is None or other is None or other[4]:
+        return ""
+    same = (
+        other.group(1, 2) == own.group(1, 2) if recipe.fits == "minor" else other.group(1, 2, 3) == own.group(1, 2, 3)
+    )
+    return f"v{said}" if same else ""
