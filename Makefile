@@ -1,5 +1,5 @@
 # make demo    the main job on a recorded cluster
-# make test    everything CI runs: checks, then tests
+# make test    everything CI runs: checks, the lab's programs (built once per version), then tests
 # make check   only the checks: ruff, mypy --strict, layers
 # make fix     what a failing check asks for
 # make bench   the performance bars, each figure printed
@@ -18,6 +18,7 @@ demo: .venv/core.stamp
 	@echo "Open build/demo/report.html in a browser for the same with pictures."
 
 test: check
+	$(BIN)/plimsoll lab build
 	$(BIN)/pytest -n auto
 
 check: .venv/dev.stamp
@@ -44,7 +45,7 @@ lock: .venv/dev.stamp
 # Each stamp is newer than what it was made from, so nothing is installed or downloaded twice.
 .venv/core.stamp: requirements/core.lock pyproject.toml tools/bootstrap
 	tools/bootstrap core
-.venv/dev.stamp: requirements/dev.lock pyproject.toml tools/bootstrap
+.venv/dev.stamp: requirements/dev.lock requirements/go.lock pyproject.toml tools/bootstrap
 	tools/bootstrap dev
 
 clean:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from plimsoll.cli.main import VERBS, plimsoll
+from plimsoll.cli.main import plimsoll
 from plimsoll.pillars import PILLARS, all_checks
 from plimsoll.report.json import schema as report_schema
 from plimsoll.report.page import page
@@ -46,16 +46,19 @@ def _index() -> str:
 
 
 def _help() -> str:
-    lines = ["# Command line", ""]
-    for verb in ("", *VERBS):
-        context = click.Context(plimsoll, info_name="plimsoll", max_content_width=100, terminal_width=100)
-        command: click.Command = plimsoll
-        if verb:
-            found = plimsoll.get_command(context, verb)
+    return "\n".join(["# Command line", "", *_help_of(plimsoll, "plimsoll", None)])
+
+
+def _help_of(command: click.Command, name: str, parent: click.Context | None) -> list[str]:
+    """The help of a command and of its verbs."""
+    context = click.Context(command, parent, info_name=name, max_content_width=100, terminal_width=100)
+    lines = [f"## {context.command_path}", "", "```text", command.get_help(context), "```", ""]
+    if isinstance(command, click.Group):
+        for verb in command.list_commands(context):
+            found = command.get_command(context, verb)
             assert found is not None
-            command, context = found, click.Context(found, context, info_name=verb, terminal_width=100)
-        lines += [f"## plimsoll {verb}".rstrip(), "", "```text", command.get_help(context), "```", ""]
-    return "\n".join(lines)
+            lines += _help_of(found, verb, context)
+    return lines
 
 
 def main() -> int:
