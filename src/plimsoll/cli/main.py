@@ -26,7 +26,7 @@ VERBS = {
 @click.group(
     cls=Verbs,
     verbs=VERBS,
-    module="plimsoll.cli.{}",
+    where="plimsoll.cli.{}:command".format,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(__version__, prog_name="plimsoll", message="%(prog)s %(version)s")
