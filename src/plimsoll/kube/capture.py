@@ -1,14 +1,11 @@
 """A live cluster frozen in memory, with GET requests only.
 
-lightkube reads the kubeconfig and authenticates; its typed models are left aside, because an
-audit wants the objects as the API server wrote them. This module alone knows lightkube and the
-HTTP client it brings (httpx2). What the account may not read becomes `Unread`, never an error.
+An audit wants the objects as the API server wrote them. What the account may not read becomes
+`Unread`, never an error.
 """
 
 from __future__ import annotations
 
-import os
-import ssl
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -17,28 +14,16 @@ from time import sleep
 
 import httpx2
 import msgspec
-import yaml
-from lightkube.config.client_adapter import Client, ConnectionParams
-from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, KubeConfig, SingleConfig
-from lightkube.config.models import User
-from lightkube.core.exceptions import ConfigError
 
-from plimsoll.errors import ClusterError, InputError
-from plimsoll.kube import kinds
+from plimsoll.errors import ClusterError
+from plimsoll.kube import connect, kinds
+from plimsoll.kube.connect import BUSY, LOGIN, PAGE, PAGES_MAX, PAUSES, PLUGIN_ERRORS
 from plimsoll.kube.kinds import Kind
 from plimsoll.kube.objects import Obj, items, text
 from plimsoll.kube.redact import redacted
 from plimsoll.kube.snapshot import Coverage, Snapshot, Source, Unread
 
 Progress = Callable[[str, int, int], None]
-
-PAGE = 500  # objects; what client-go's pager asks for
-_PAGES_MAX = 20_000  # a server that always has one page more would never let us end
-_PAUSES = (0.25, 1.0, 4.0)  # seconds before each further try; longer outages are the cluster's finding, not ours
-_PAUSE_MAX = 10.0  # seconds; a Retry-After above this is not waited for
-_BUSY = (429, 500, 502, 503, 504)
-_TIMEOUT = httpx2.Timeout(10.0, read=60.0)  # seconds; a page of 500 large objects takes a slow server many
-_LOGIN = "`kubectl get nodes` must work with the same kubeconfig and context first"
 
 
 class _RefusedError(Exception):
@@ -61,12 +46,12 @@ def capture(context: str | None = None, kubeconfig: Path | None = None, progress
     is read next, how many kinds are done and how many there are. Every object is redacted as it arrives.
     Raises InputError for an unusable kubeconfig and ClusterError where nothing can be read at all.
     """
-    config = _config(context, kubeconfig)
+    config = connect.config(context, kubeconfig)
     taken_at = datetime.now(UTC)
     objects: list[Obj] = []
     coverage: dict[Kind, Coverage] = {}
     unread: list[Unread] = []
-    with _client(config) as client:
+    with connect.client(config) as client:
         api = _Api(client)
         api.connect()
         for done, kind in enumerate(kinds.ALL):
@@ -103,12 +88,14 @@ class _Api:
         try:
             groups = self._get("apis", first=True)
         except httpx2.TransportError as error:
-            raise ClusterError(f"cannot reach the cluster: {_why(error)}", where=self._place, hint=_LOGIN) from None
+            raise ClusterError(
+                f"cannot reach the cluster: {connect.why(error)}", where=self._place, hint=LOGIN
+            ) from None
         except _NotServedError:
-            raise ClusterError("this is no Kubernetes API server", where=self._place, hint=_LOGIN) from None
+            raise ClusterError("this is no Kubernetes API server", where=self._place, hint=LOGIN) from None
         except _RefusedError as refusal:
             if refusal.status != HTTPStatus.FORBIDDEN:
-                raise ClusterError(f"cannot read from the cluster: {refusal}", where=self._place, hint=_LOGIN) from None
+                raise ClusterError(f"cannot read from the cluster: {refusal}", where=self._place, hint=LOGIN) from None
             return  # without discovery every version is asked for in turn
         self._versions = {"": ["v1"]} | {
             text(group, "name"): [text(each, "version") for each in items(group, "versions")]
@@ -124,7 +111,7 @@ class _Api:
                 except _NotServedError:
                     continue
         except httpx2.TransportError as error:
-            raise _RefusedError(f"the connection failed: {_why(error)}") from None
+            raise _RefusedError(f"the connection failed: {connect.why(error)}") from None
         return []
 
     def _asked(self, kind: Kind) -> Iterator[str]:
@@ -141,7 +128,7 @@ class _Api:
             raise _RefusedError(f"served as {', '.join(others)} only, which this version of plimsoll does not know")
 
     def _serves(self, kind: Kind, version: str) -> bool:
-        path = _path(kind.group, version)
+        path = connect.path(kind.group, version)
         if path not in self._resources:
             try:
                 listed = self._get(path)
@@ -159,7 +146,7 @@ class _Api:
 
     def _all(self, kind: Kind, version: str) -> list[Obj]:
         """Every page of a list, over from the start once if it expires between two pages."""
-        path = f"{_path(kind.group, version)}/{kind.plural}"
+        path = f"{connect.path(kind.group, version)}/{kind.plural}"
         api_version = f"{kind.group}/{version}" if kind.group else version
         for _ in range(2):
             try:
@@ -177,13 +164,13 @@ class _Api:
 
     def _pages(self, path: str) -> Iterator[Obj]:
         token = ""
-        for _ in range(_PAGES_MAX):
+        for _ in range(PAGES_MAX):
             page = self._get(path, {"limit": str(PAGE)} | ({"continue": token} if token else {}))
             yield page
             token = text(page, "metadata", "continue")
             if not token:
                 return
-        raise _RefusedError(f"the list has more than {_PAGES_MAX} pages")
+        raise _RefusedError(f"the list has more than {PAGES_MAX} pages")
 
     def _get(self, path: str, params: dict[str, str] | None = None, *, first: bool = False) -> Obj:
         """One answer, tried again while the server is busy.
@@ -191,7 +178,7 @@ class _Api:
         Raises _NotServedError, _RefusedError, TransportError once the tries are used up (`first`: at once), and
         ClusterError where the server does not know us.
         """
-        for pause in (*_PAUSES, None):
+        for pause in (*PAUSES, None):
             try:
                 answer = self._client.get(path, params=params)
             except httpx2.TransportError:
@@ -199,18 +186,18 @@ class _Api:
                     raise
                 sleep(pause)
                 continue
-            except (ConfigError, OSError, ValueError, LookupError) as error:  # the credential plugin, run on demand
-                raise ClusterError(f"no credentials: {_plugin(error)}", where=self._place, hint=_LOGIN) from None
-            if answer.status_code not in _BUSY or pause is None:
+            except PLUGIN_ERRORS as error:  # the credential plugin, run on demand
+                raise ClusterError(f"no credentials: {connect.plugin(error)}", where=self._place, hint=LOGIN) from None
+            if answer.status_code not in BUSY or pause is None:
                 return _answer(answer)
-            sleep(_wait(answer, pause))
+            sleep(connect.wait(answer, pause))
         raise AssertionError  # the last round returns or raises
 
 
 def _answer(answer: httpx2.Response) -> Obj:
     status = answer.status_code
     if status == HTTPStatus.UNAUTHORIZED:
-        raise ClusterError("the cluster does not accept these credentials (401)", where=answer.url.host, hint=_LOGIN)
+        raise ClusterError("the cluster does not accept these credentials (401)", where=answer.url.host, hint=LOGIN)
     if status == HTTPStatus.NOT_FOUND:
         raise _NotServedError
     if status != HTTPStatus.OK:
@@ -228,102 +215,3 @@ def _answer(answer: httpx2.Response) -> Obj:
 
 def _list(value: object) -> list[str]:
     return value if isinstance(value, list) else []
-
-
-def _wait(answer: httpx2.Response, pause: float) -> float:
-    """Seconds the server asks us to wait, within reason."""
-    asked = answer.headers.get("Retry-After", "")
-    return min(float(asked), _PAUSE_MAX) if asked.isascii() and asked.isdigit() else pause
-
-
-def _path(group: str, version: str) -> str:
-    return f"apis/{group}/{version}" if group else f"api/{version}"
-
-
-def _why(error: BaseException) -> str:
-    """What a failed connection says, in words that hold no address with a password (a proxy's may)."""
-    if isinstance(error, httpx2.TimeoutException):
-        return "no answer in time"
-    said = str(error) or type(error).__name__
-    if "CERTIFICATE_VERIFY_FAILED" in said:
-        return "its certificate is not signed by the authority the kubeconfig names"
-    return type(error).__name__ if "@" in said else said
-
-
-def _plugin(error: BaseException) -> str:
-    """Which credential command failed; not what it printed, which may hold a token."""
-    if isinstance(error, ConfigError):
-        return str(error).partition(":")[0]
-    if isinstance(error, OSError):
-        return f"{error.filename or 'the credential command'}: {error.strerror or type(error).__name__}"
-    return "the credential command printed no token"
-
-
-def _client(config: SingleConfig) -> httpx2.Client:
-    if config.user is None:
-        config = config._replace(user=User())
-    try:
-        return Client(config, ConnectionParams(timeout=_TIMEOUT))
-    except (ConfigError, ssl.SSLError, OSError, ValueError, ImportError, httpx2.InvalidURL) as error:
-        file = getattr(error, "filename", None) or config.fname or config.context_name
-        what = error.strerror or type(error).__name__ if isinstance(error, OSError) else type(error).__name__
-        raise InputError(
-            f"context {config.context_name} cannot be used: {str(error) if isinstance(error, ConfigError) else what}",
-            where=str(file),
-            hint=_LOGIN,
-        ) from None
-
-
-def _config(context: str | None, kubeconfig: Path | None) -> SingleConfig:
-    """The context to use. Raises InputError that names the file."""
-    if kubeconfig is not None:
-        return _from_files([kubeconfig], context)
-    named = [Path(each) for each in os.environ.get("KUBECONFIG", "").split(os.pathsep) if each]
-    default = Path(DEFAULT_KUBECONFIG).expanduser()
-    if named or default.is_file():
-        return _from_files(named or [default], context)
-    try:
-        config = KubeConfig.from_service_account().get()
-    except (ConfigError, KeyError, OSError):
-        config = None
-    if config is None or context is not None:
-        raise ClusterError(
-            "no kubeconfig, and not inside a cluster",
-            where=str(default),
-            hint="give --kubeconfig FILE or set $KUBECONFIG; or judge a file: `plimsoll check SNAPSHOT`",
-        )
-    return config._replace(context_name="in-cluster")
-
-
-def _from_files(paths: list[Path], context: str | None) -> SingleConfig:
-    """The context in the first file that has it. (kubectl merges files; a context and its user sit in one.)"""
-    missing = ""
-    for path in paths:
-        config = _parsed(path)
-        if (context or config.current_context) not in config.contexts:
-            missing = f"no context {context}" if context else "names no current context that it holds"
-            continue
-        try:
-            chosen = config.get(context)
-        except (ConfigError, KeyError):
-            raise InputError(
-                f"context {context or config.current_context} names a cluster or user that is not there",
-                where=str(path),
-            ) from None
-        if chosen is not None:
-            return chosen
-    raise InputError(
-        missing, where=os.pathsep.join(map(str, paths)), hint="`kubectl config get-contexts` lists what there is"
-    )
-
-
-def _parsed(path: Path) -> KubeConfig:
-    try:
-        return KubeConfig.from_file(path)
-    except ConfigError:
-        raise InputError("no such kubeconfig", where=str(path), hint="give --kubeconfig FILE") from None
-    except OSError as error:
-        raise InputError(f"cannot read it: {error.strerror}", where=str(path)) from None
-    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        # What the parser quotes may be a credential.
-        raise InputError("not a kubeconfig", where=str(path), hint="`kubectl config view` must show it") from None

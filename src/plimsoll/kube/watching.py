@@ -1,0 +1,188 @@
+"""Following a list of objects as it changes, through everything that ends a watch."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from time import monotonic
+from typing import Any
+
+import httpx2
+import msgspec
+
+from plimsoll.kube import connect
+from plimsoll.kube.answers import AnswerError, Unreachable, decoded, error
+from plimsoll.kube.objects import Obj, mapping, name, namespace, number, text
+from plimsoll.kube.transport import Transport
+
+Listed = tuple[list[Obj], str]  # objects and the resourceVersion they are of
+SYNCED = "SYNCED"  # not of the API: the first list has been told whole
+
+_SILENCE = (
+    120.0  # seconds; a server that sends bookmarks sends one a minute, so longer means that the connection is dead
+)
+_SERVED = 290.0  # seconds that one connection is asked to live
+_PATIENCE = 120.0  # seconds without a server before a watch gives up
+_BACK_OFF = (0.1, 0.5, 1.0, 2.0, 5.0)  # seconds between tries to go on; the last one repeats
+_TICK = 0.1  # seconds that a stop may take
+
+
+class _ExpiredError(Exception):
+    """The server no longer knows the version we stand at."""
+
+
+class Watch:
+    """One watch.
+
+    `path`, `params`: of the list. `listing` reads it whole. `ends` tells whether the caller wants no more.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        path: str,
+        params: dict[str, str],
+        listing: Callable[[], Listed],
+        ends: Callable[[], bool],
+    ) -> None:
+        self._transport = transport
+        self._path = path
+        self._params = params
+        self._listing = listing
+        self._ends = ends
+        self._version = ""
+        self._known: dict[tuple[str, str], Obj] = {}  # what we told of and did not take back, without spec and status
+        self._pause = threading.Event()  # never set: waiting for it is a sleep
+
+    def events(self) -> Iterator[tuple[str, Obj]]:
+        """ADDED for all there is, one SYNCED, then each change, until the caller ends it.
+
+        DELETED carries the last state; where an object went unseen, only apiVersion, kind and metadata.
+        Raises Unreachable when the server stays away for two minutes, AnswerError where it refuses.
+        """
+        yield from self._relisted()
+        yield SYNCED, {}
+        failures, since = 0, monotonic()
+        while not self._ends():
+            try:
+                for event in self._connection():
+                    failures, since = 0, monotonic()
+                    yield event
+                failures = 0
+            except _ExpiredError:
+                yield from self._relisted()
+            except (httpx2.TransportError, msgspec.DecodeError, UnicodeDecodeError) as failure:
+                if self._ends():
+                    return
+                if failures == 0:
+                    since = monotonic()
+                failures += 1
+                if monotonic() - since > _PATIENCE:
+                    raise self._lost(failure) from None
+                self._sleep(_BACK_OFF[min(failures, len(_BACK_OFF)) - 1])
+
+    def _lost(self, failure: Exception) -> Unreachable:
+        why = connect.why(failure) if isinstance(failure, httpx2.TransportError) else "it sends no events"
+        return Unreachable(f"lost the cluster while watching: {why}", where=self._transport.place, hint=connect.LOGIN)
+
+    def _sleep(self, seconds: float) -> None:
+        until = monotonic() + seconds
+        while not self._ends() and monotonic() < until:
+            self._pause.wait(_TICK)
+
+    def _relisted(self) -> Iterator[tuple[str, Obj]]:
+        """What changed between the state we told of and the list as it is now."""
+        found, self._version = self._listing()
+        now = {_key(obj): obj for obj in found}
+        for key, old in list(self._known.items()):
+            if key not in now or text(now[key], "metadata", "uid") != text(old, "metadata", "uid"):
+                del self._known[key]
+                yield "DELETED", old
+        for key, obj in now.items():
+            old = self._known.get(key, {})
+            self._known[key] = _trace(obj)
+            if not old:
+                yield "ADDED", obj
+            elif text(old, "metadata", "resourceVersion") != text(obj, "metadata", "resourceVersion"):
+                yield "MODIFIED", obj
+
+    def _connection(self) -> Iterator[tuple[str, Obj]]:
+        """The events of one connection. Raises _ExpiredError, AnswerError, TransportError, DecodeError."""
+        params = self._params | {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self._version,
+            "timeoutSeconds": str(int(_SERVED)),
+        }
+        with self._transport.stream(self._path, params, _SILENCE) as answer:
+            if answer.status_code != HTTPStatus.OK:
+                answer.read()
+                self._refused(answer)
+            with self._guarded(answer):
+                for line in answer.iter_lines():
+                    if line and (event := self._event(msgspec.json.decode(line))):
+                        yield event
+                    if self._ends():
+                        return
+
+    def _refused(self, answer: httpx2.Response) -> None:
+        if answer.status_code == HTTPStatus.GONE:
+            raise _ExpiredError
+        if answer.status_code in connect.BUSY:
+            raise httpx2.RemoteProtocolError(f"the API server answered {answer.status_code}")
+        decoded(answer, self._path)
+
+    def _event(self, event: Any) -> tuple[str, Obj] | None:
+        """What to tell of a line; nothing for a bookmark."""
+        kind, obj = text(event, "type"), mapping(event, "object")
+        if kind == "ERROR":
+            code = number(obj, "code")
+            if code == HTTPStatus.GONE:
+                raise _ExpiredError
+            failure: AnswerError = error(code, obj, self._path)
+            if code in connect.BUSY:
+                raise httpx2.RemoteProtocolError(failure.what)
+            raise failure
+        if version := text(obj, "metadata", "resourceVersion"):
+            self._version = version
+        if kind == "DELETED":
+            self._known.pop(_key(obj), None)
+        elif kind in ("ADDED", "MODIFIED"):
+            self._known[_key(obj)] = _trace(obj)
+        else:
+            return None
+        return kind, obj
+
+    @contextmanager
+    def _guarded(self, answer: httpx2.Response) -> Iterator[None]:
+        """Meanwhile a thread wakes the reader, which sleeps in the socket, once the caller wants no more."""
+        connection: socket.socket = answer.extensions["network_stream"].get_extra_info("socket")
+        done = threading.Event()
+
+        def guard() -> None:
+            while not done.wait(_TICK):
+                if self._ends():
+                    # Not SSLSocket.shutdown, which takes the TLS state away under the reader's feet.
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
+                    return
+
+        thread = threading.Thread(target=guard, name="watch-guard", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+
+def _key(obj: Obj) -> tuple[str, str]:
+    return namespace(obj), name(obj)
+
+
+def _trace(obj: Obj) -> Obj:
+    """What is kept of an object, to tell of its end: thousands of whole pods would be a lot of memory."""
+    meta = {key: value for key, value in mapping(obj, "metadata").items() if key != "managedFields"}
+    return {"apiVersion": obj.get("apiVersion"), "kind": obj.get("kind"), "metadata": meta}
