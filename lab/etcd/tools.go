@@ -1,0 +1,8 @@
+//go:build tools
+
+// Package tools names the commands that the lab builds, so that go.mod pins them.
+package tools
+
+import (
+	_ "go.etcd.io/etcd/server/v3"
+)

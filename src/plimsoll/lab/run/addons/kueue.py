@@ -1,0 +1,78 @@
+"""Kueue: its chart through Helm, its manager with the configuration that the chart put into the cluster."""
+
+from __future__ import annotations
+
+import yaml
+
+from plimsoll.kube import helm
+from plimsoll.kube.objects import mapping, text
+from plimsoll.lab.run import deployed
+from plimsoll.lab.run.cluster import Cluster
+from plimsoll.lab.run.controlplane import http_probe
+from plimsoll.lab.run.network import LOOPBACK
+from plimsoll.lab.run.process import Program
+from plimsoll.lab.run.sandbox import at
+
+NAMESPACE = "kueue-system"
+_MANAGER = "kueue-controller-manager"
+
+
+async def declare(cluster: Cluster) -> None:
+    """Install the chart. The module's chart names a branch for the image; the release's tag is what users get."""
+    image = {"tag": cluster.programs.versions["kueue"], "pullPolicy": "IfNotPresent"}
+    await cluster.call(
+        helm.install,
+        cluster.programs.asset("kueue", "charts/kueue"),
+        name="kueue",
+        namespace=NAMESPACE,
+        values={"controllerManager": {"manager": {"image": image}}},
+        kubeconfig=cluster.plane.access.admin,
+    )
+
+
+async def start(cluster: Cluster) -> None:
+    """Run the manager until its webhooks answer."""
+    configured = await cluster.until(
+        lambda: cluster.client.get("v1/ConfigMap", "kueue-manager-config", NAMESPACE), "ConfigMap kueue-manager-config"
+    )
+    settings = yaml.safe_load(text(configured, "data", "controller_manager_config.yaml"))
+    health, metrics, webhook, visibility = (cluster.network.port() for _ in range(4))
+    certificates = cluster.mount(NAMESPACE, "kueue-webhook-server-cert")
+    settings["health"] = {**mapping(settings, "health"), "healthProbeBindAddress": f"{LOOPBACK}:{health}"}
+    settings["metrics"] = {**mapping(settings, "metrics"), "bindAddress": f"{LOOPBACK}:{metrics}"}
+    settings["webhook"] = {
+        **mapping(settings, "webhook"),
+        "host": LOOPBACK,
+        "port": webhook,
+        "certDir": str(certificates),
+    }
+    settings["visibilityServer"] = {"bindAddress": LOOPBACK, "bindPort": visibility}
+    settings["leaderElection"] = {**mapping(settings, "leaderElection"), "leaderElect": False}
+    file = cluster.folder.root / "kueue.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    manager = await cluster.until(lambda: cluster.client.get("apps/v1/Deployment", _MANAGER, NAMESPACE), _MANAGER)
+    account = await cluster.account(NAMESPACE, _MANAGER)
+    visible = cluster.folder.mounts / "visibility"
+    visible.mkdir(exist_ok=True)
+    argv = [
+        str(cluster.programs.path("kueue")),
+        f"--config={file}",
+        f"--kubeconfig={account}",
+        *deployed.without(deployed.arguments(manager), "config"),
+    ]
+    argv = at(argv, {"/visibility": visible}, cluster.folder.root, cluster.bwrap)
+    cluster.network.release()
+    for service, ports in {
+        "kueue-webhook-service": {443: webhook},
+        "kueue-visibility-server": {443: visibility},
+        "kueue-controller-manager-metrics-service": {8443: metrics},
+    }.items():
+        await cluster.serve(NAMESPACE, service, ports)
+    await cluster.run(
+        Program(
+            name="kueue",
+            argv=argv,
+            env={"KUEUE_NAMESPACE": NAMESPACE, **deployed.environment(manager)},
+            ready=http_probe(f"http://{LOOPBACK}:{health}/readyz"),
+        )
+    )

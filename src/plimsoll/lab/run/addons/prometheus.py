@@ -1,0 +1,63 @@
+"""Prometheus and Alertmanager, scraping the lab's telemetry; a Service leads to it as a cluster's would."""
+
+from __future__ import annotations
+
+from plimsoll.lab.run.cluster import Cluster
+from plimsoll.lab.run.controlplane import http_probe
+from plimsoll.lab.run.network import LOOPBACK
+from plimsoll.lab.run.process import Program
+from plimsoll.lab.telemetry import prometheus as scraping
+
+NAMESPACE = "monitoring"
+PORT = 9090
+
+
+async def declare(cluster: Cluster) -> None:
+    """The namespace and the Service; its endpoints are the process."""
+    labels = {"app.kubernetes.io/name": "prometheus"}
+    await cluster.apply(
+        [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"name": "prometheus", "namespace": NAMESPACE, "labels": labels},
+                "spec": {"ports": [{"name": "web", "port": PORT}]},
+            },
+        ]
+    )
+
+
+async def start(cluster: Cluster) -> None:
+    """Run both until they answer."""
+    web = cluster.network.port("prometheus")
+    alerts = cluster.network.port("alertmanager")
+    folder = cluster.folder.root / "prometheus"
+    (folder / "rules").mkdir(parents=True, exist_ok=True)
+    config = folder / "prometheus.yml"
+    config.write_text(scraping.config(cluster.telemetry, alertmanager=f"{LOOPBACK}:{alerts}"))
+    receivers = folder / "alertmanager.yml"
+    receivers.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
+    cluster.network.release()
+    alertmanager = [
+        str(cluster.programs.path("alertmanager")),
+        f"--config.file={receivers}",
+        f"--storage.path={folder / 'alertmanager'}",
+        f"--web.listen-address={LOOPBACK}:{alerts}",
+        "--cluster.listen-address=",
+    ]
+    prometheus = [
+        str(cluster.programs.path("prometheus")),
+        f"--config.file={config}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        "--storage.tsdb.retention.time=2d",
+        f"--web.listen-address={LOOPBACK}:{web}",
+        "--web.enable-lifecycle",
+    ]
+    await cluster.run(
+        Program(name="alertmanager", argv=alertmanager, ready=http_probe(f"http://{LOOPBACK}:{alerts}/-/ready"))
+    )
+    await cluster.run(Program(name="prometheus", argv=prometheus, ready=http_probe(f"http://{LOOPBACK}:{web}/-/ready")))
+    await cluster.open("alertmanager", alerts)
+    await cluster.open("prometheus", web)
+    await cluster.serve(NAMESPACE, "prometheus", {PORT: web})

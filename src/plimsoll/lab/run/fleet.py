@@ -1,0 +1,65 @@
+"""The fake nodes of a lab, and the wait until what runs on them has settled."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from plimsoll.kube.objects import Obj, condition, get, number, text
+from plimsoll.lab import nodes
+from plimsoll.lab.run.cluster import Cluster
+
+_WORKERS = 8
+DEFAULT_PLATFORM = """\
+apiVersion: plimsoll.dev/v1
+kind: Platform
+metadata: {name: lab}
+pools:
+  - {name: h100, gpu: H100-SXM5-80GB, gpusPerNode: 8, nodes: {min: 2, max: 2}}
+teams:
+  - {name: research, quota: {h100: 16}}
+"""
+
+
+async def create(cluster: Cluster) -> None:
+    """Create the nodes of the platform's pools, or of the file of Nodes that was given."""
+    if cluster.settings.nodes:
+        wanted = nodes.nodes_from(cluster.settings.nodes)
+    else:
+        wanted = nodes.nodes(cluster.platform) if cluster.platform else []
+    await cluster.call(_create, cluster, wanted)
+
+
+def _create(cluster: Cluster, wanted: list[Obj]) -> None:
+    """Each in one server-side apply, then its status: the API server drops what a plain write says of it."""
+
+    def one(node: Obj) -> None:
+        cluster.client.apply(node)
+        cluster.client.patch(
+            "v1/Node", text(node, "metadata", "name"), {"status": node["status"]}, subresource="status"
+        )
+
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        list(pool.map(one, wanted))
+
+
+async def settled(cluster: Cluster) -> None:
+    """Wait until nodes are Ready, what the add-ons deployed is available, and the ClusterPolicy is ready."""
+    await cluster.until(lambda: _nodes_ready(cluster), "every node Ready")
+    await cluster.until(lambda: _deployments_ready(cluster), "every Deployment available")
+    if "gpu-operator" in cluster.settings.addons:
+        await cluster.until(lambda: _policy_ready(cluster), "ClusterPolicy ready", patience=120.0)
+
+
+def _nodes_ready(cluster: Cluster) -> bool:
+    found = cluster.client.list("v1/Node")
+    return all(text(condition(node, "Ready"), "status") == "True" for node in found)
+
+
+def _deployments_ready(cluster: Cluster) -> bool:
+    found = cluster.client.list("apps/v1/Deployment")
+    return all(number(each, "status", "availableReplicas") >= number(each, "spec", "replicas") for each in found)
+
+
+def _policy_ready(cluster: Cluster) -> bool:
+    found = cluster.client.list("nvidia.com/v1/ClusterPolicy")
+    return bool(found) and all(get(each, "status", "state") == "ready" for each in found)

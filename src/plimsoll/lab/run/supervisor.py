@@ -1,0 +1,262 @@
+"""The process that is a lab: brings everything up, keeps it up, takes it down.
+
+Whatever it starts dies with it, also when it is killed -9: the kernel ends the children of a dead parent on our word
+(prctl PR_SET_PDEATHSIG). So a lab is never half there: while the supervisor holds the folder's lock, it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from plimsoll.errors import LabError, PlimsollError
+from plimsoll.lab.build import found
+from plimsoll.lab.run import addons, control, fleet
+from plimsoll.lab.run.cluster import Cluster
+from plimsoll.lab.run.controlplane import http_probe
+from plimsoll.lab.run.network import Network
+from plimsoll.lab.run.process import Program
+from plimsoll.lab.run.settings import Folder, Settings
+from plimsoll.lab.run.state import Running, State, Step, hold
+
+_log = logging.getLogger(__name__)
+DOORS = ("api-server", "telemetry", "prometheus", "alertmanager")
+_REPORT = 2.0  # seconds between two looks at what the programs hold
+
+
+class Supervisor:
+    """One lab, from its first process to its last."""
+
+    def __init__(self, folder: Folder, settings: Settings, network: Network) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._cluster = Cluster(folder, settings, found.find(), network)
+        self._network = network
+        self._done = asyncio.Event()
+        self._busy = asyncio.Lock()  # one of up, reset and down at a time
+        self.state = State(
+            name=settings.name,
+            pid=os.getpid(),
+            own_network=network.own,
+            kubeconfig=str(folder.kubeconfig),
+            doors=dict(network.doors),
+            versions=dict(self._cluster.programs.versions),
+        )
+
+    async def live(self) -> None:
+        """Come up, answer until told to end, go down."""
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(each, self._done.set)
+        async with control.server(self._folder, self._answer):
+            up = asyncio.create_task(self._up())
+            done = asyncio.create_task(self._done.wait())
+            await asyncio.wait((up, done), return_when=asyncio.FIRST_COMPLETED)
+            if up.done() and not up.exception():
+                report = asyncio.create_task(self._report())
+                await done
+                report.cancel()
+            up.cancel()
+            failure = None
+            with suppress(asyncio.CancelledError):
+                failure = await _outcome(up)
+            await self._down()
+        self.state.programs = ()
+        self.state.phase = "failed" if failure else "stopped"
+        if failure:
+            self.state.error, self.state.hint = str(failure), getattr(failure, "hint", "")
+        self.state.write(self._folder)
+
+    async def _up(self, *, first: bool = True) -> None:
+        async with self._busy:
+            began = time.monotonic()
+            self.state.phase, self.state.steps = "starting", ()
+            steps = self._steps(first=first)
+            self.state.total = len(steps)
+            for name, work in steps:
+                await self._step(name, work)
+            self.state.phase = "ready"
+            self.state.seconds = round(time.monotonic() - began, 1)
+            self._look()
+
+    def _steps(self, *, first: bool) -> list[tuple[str, Callable[[], Awaitable[object]]]]:
+        cluster, wanted = self._cluster, self._settings.addons
+        chosen = [(name, addon) for name, addon in addons.BY_NAME.items() if name in wanted]
+        plane = self._plane()
+        self._network.release()
+
+        def run(program: Program) -> Callable[[], Awaitable[object]]:
+            return lambda: cluster.run(program)
+
+        steps: list[tuple[str, Callable[[], Awaitable[object]]]] = [(each.name, run(each)) for each in plane]
+        steps.insert(2, ("doors", self._doors))
+        if first:
+            steps.append(("nodes", lambda: fleet.create(cluster)))
+        steps.append(("node software", self._node_software))
+        if first:
+            steps += [(f"{name} declared", _bound(addon.declare, cluster)) for name, addon in chosen]
+        if chosen:
+            steps.append(("controllers", lambda: _together(addon.start(cluster) for _name, addon in chosen)))
+        if first:
+            steps.append(("settled", lambda: fleet.settled(cluster)))
+            steps.append(("kept for reset", self._keep))
+        return steps
+
+    def _plane(self) -> tuple[Program, ...]:
+        return self._cluster.plane.programs()
+
+    async def _doors(self) -> None:
+        cluster = self._cluster
+        port = cluster.plane.port
+        await cluster.open("api-server", port)
+        address = (self._network.api_address, 443)
+        await cluster.forwarder.add(*address, port, listener=self._network.api_listener)
+
+    async def _node_software(self) -> None:
+        """The two programs that play what runs on GPU nodes."""
+        cluster = self._cluster
+        access = cluster.plane.access
+        python = [sys.executable, "-m"]
+        env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "PYTHONUNBUFFERED": "1"}
+        hardware = [
+            *python,
+            "plimsoll.lab.hardware",
+            f"--kubeconfig={access.hardware}",
+            f"--state={self._folder.hardware}",
+        ]
+        telemetry = [
+            *python,
+            "plimsoll.lab.telemetry",
+            f"--kubeconfig={access.viewer}",
+            f"--listen={cluster.telemetry}",
+        ]
+        ready = http_probe(f"http://{cluster.telemetry}/healthz")
+        await _together(
+            (
+                cluster.run(Program(name="hardware", argv=hardware, env=env)),
+                cluster.run(Program(name="telemetry", argv=telemetry, env=env, ready=ready)),
+            )
+        )
+        await cluster.open("telemetry", int(cluster.telemetry.rpartition(":")[2]))
+
+    async def _keep(self) -> None:
+        """Copy etcd as it stands: what `reset` goes back to. A stopped process and a dead one leave the same files."""
+        etcd = self._cluster.processes["etcd"]
+        os.kill(etcd.pid, signal.SIGSTOP)
+        try:
+            await asyncio.to_thread(shutil.copytree, self._folder.etcd, self._folder.pristine)
+        finally:
+            os.kill(etcd.pid, signal.SIGCONT)
+
+    async def _reset(self) -> None:
+        async with self._busy:
+            await self._stop_all(grace=0)
+            await asyncio.to_thread(shutil.rmtree, self._folder.etcd)
+            await asyncio.to_thread(shutil.copytree, self._folder.pristine, self._folder.etcd)
+            for leftover in (self._folder.hardware, self._folder.faults):
+                leftover.unlink(missing_ok=True)
+        began = time.monotonic()
+        for process in list(self._cluster.processes.values()):
+            await process.start()
+        self.state.seconds = round(time.monotonic() - began, 1)
+
+    async def _down(self) -> None:
+        await self._stop_all(grace=0)
+        await self._cluster.close()
+
+    async def _stop_all(self, *, grace: float) -> None:
+        await _together(process.stop(grace=grace) for process in self._cluster.processes.values())
+
+    async def _answer(self, request: dict[str, str]) -> dict[str, str]:
+        """Carry out one request of the command line."""
+        do, program = request.get("do", ""), request.get("program", "")
+        if do == "down":
+            self._done.set()
+        elif do == "reset":
+            await self._reset()
+        elif do in ("stop", "start", "restart") and program in self._cluster.processes:
+            process = self._cluster.processes[program]
+            if do != "start":
+                await process.stop()
+            if do != "stop":
+                await process.start()
+        else:
+            raise LabError(f"no such request: {do} {program}".strip())
+        self._look()
+        return {}
+
+    async def _step(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        began = time.monotonic()
+        self.state.steps = (*self.state.steps, Step(name))
+        self.state.write(self._folder)
+        await work()
+        self.state.steps = (*self.state.steps[:-1], Step(name, round(time.monotonic() - began, 2)))
+        _log.info("%s: %.2f s", name, time.monotonic() - began)
+        self._look()
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(_REPORT)
+            self._look()
+
+    def _look(self) -> None:
+        self.state.programs = tuple(
+            Running(name, process.pid, process.restarts, process.resident(), str(process.log))
+            for name, process in self._cluster.processes.items()
+        )
+        self.state.write(self._folder)
+
+
+def _bound(step: Callable[[Cluster], Awaitable[None]], cluster: Cluster) -> Callable[[], Awaitable[None]]:
+    return lambda: step(cluster)
+
+
+async def _together(work: Iterable[Awaitable[object]]) -> None:
+    """All at once; the first failure is raised when all have ended, so that none goes on unseen."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+async def _outcome(task: asyncio.Task[None]) -> BaseException | None:
+    try:
+        await task
+    except PlimsollError as error:
+        return error
+    except Exception as error:
+        _log.exception("the lab cannot come up")
+        return error
+    return None
+
+
+def main() -> int:
+    """Be the lab in the folder named on the command line."""
+    folder = Folder(Path(sys.argv[1]))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    lock = hold(folder.lock)
+    if lock is None:
+        return 1
+    settings = folder.load()
+    shutil.rmtree(folder.etcd, ignore_errors=True)
+    shutil.rmtree(folder.pristine, ignore_errors=True)
+    try:
+        supervisor = Supervisor(folder, settings, Network(DOORS))
+    except PlimsollError as error:
+        State(name=settings.name, phase="failed", error=str(error), hint=error.hint).write(folder)
+        return int(error.exit_code)
+    asyncio.run(supervisor.live())
+    return 0
+
+
+if __name__ == "__main__":
+    os._exit(main())
