@@ -128,6 +128,7 @@ class _Build:
             fresh.replace(recipe.built)  # in the cache only when it is whole
             self._took[recipe.name] = time.monotonic() - start
             self._done += recipe.seconds
+            self._progress(recipe.name, self._done, self._total)
             self.say(f"{recipe.name} {recipe.module.version}: {self._took[recipe.name]:.0f} s")
         for module in bare:
             self._run_go(f"{module.name}-files", module, [str(go.path), "mod", "download", module.path], env, 0)
