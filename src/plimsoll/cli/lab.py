@@ -8,9 +8,25 @@ from plimsoll.cli.verbs import Verbs
 
 VERBS = {
     "build": "Build the programs of the lab, once per version.",
+    "up": "Start a lab: a real control plane with fake GPU nodes.",
+    "status": "Say which labs there are, what they run, and how to reach them.",
+    "exec": "Run a command inside a lab's network.",
+    "logs": "Print the end of a program's log.",
+    "fault": "Give a lab a fault; without one, list them.",
+    "heal": "Undo one fault of a lab, or all of them.",
+    "reset": "Put a lab back to how it was when it became ready.",
+    "down": "End a lab and remove what it kept.",
 }
 _WHERE = {
     "build": "lab_build:command",
+    "up": "lab_life:up",
+    "status": "lab_life:status",
+    "exec": "lab_life:execute",
+    "logs": "lab_life:logs",
+    "fault": "lab_fault:fault",
+    "heal": "lab_fault:heal",
+    "reset": "lab_life:reset",
+    "down": "lab_life:down",
 }
 
 

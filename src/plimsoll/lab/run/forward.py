@@ -19,7 +19,6 @@ class Forwarder:
 
     def __init__(self) -> None:
         self._servers: dict[tuple[str, int], asyncio.Server] = {}
-        self._calls: set[asyncio.Task[None]] = set()
 
     async def add(self, address: str, port: int, target: int, *, listener: socket.socket | None = None) -> None:
         """Forward address:port to 127.0.0.1:target. `listener`: a socket that is bound there already."""
@@ -27,7 +26,8 @@ class Forwarder:
             return
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await _relay(reader, writer, target)
+            with suppress(asyncio.CancelledError):  # the lab goes down
+                await _relay(reader, writer, target)
 
         if listener:
             server = await asyncio.start_server(serve, sock=listener)

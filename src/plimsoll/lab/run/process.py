@@ -143,7 +143,7 @@ class Process:
                 return
             tries = 0 if time.monotonic() - born > _STEADY else tries + 1
             self.restarts += 1
-            pause = _BACKOFF[min(tries, len(_BACKOFF) - 1)] if tries else 0.0
+            pause = _BACKOFF[min(tries, len(_BACKOFF)) - 1] if tries else 0.0
             _log.warning("%s ended with %s; again in %.1f s", self.program.name, code, pause)
             await asyncio.sleep(pause)
             if self._wanted:

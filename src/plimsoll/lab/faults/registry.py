@@ -1,0 +1,20 @@
+"""Every fault there is, by the part of the platform it befalls."""
+
+from __future__ import annotations
+
+from plimsoll.errors import InputError
+from plimsoll.lab.faults.model import Fault
+
+ALL: tuple[Fault, ...] = ()
+
+
+def find(id_: str) -> Fault:
+    """The fault of that id, however it is written. Raises InputError with what comes close."""
+    from difflib import get_close_matches
+
+    by_id = {fault.id.upper(): fault for fault in ALL}
+    if id_.upper() in by_id:
+        return by_id[id_.upper()]
+    near = get_close_matches(id_.upper(), by_id, n=3)
+    hint = f"did you mean {', '.join(by_id[each].id for each in near)}?" if near else "`plimsoll lab fault` lists them"
+    raise InputError("no such fault", where=id_[:60], hint=hint)
