@@ -1,0 +1,80 @@
+"""The page of kube-state-metrics: every object's series, grouped by metric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from plimsoll.kube import kinds
+from plimsoll.kube.kinds import Kind
+from plimsoll.kube.objects import Obj
+from plimsoll.lab.telemetry import exposition, ksm_kinds
+from plimsoll.lab.telemetry.exposition import Labels
+from plimsoll.lab.telemetry.ksm_kinds import Family
+
+Key = tuple[str, str]  # namespace and name
+_COUNTERS = ("kube_pod_container_status_restarts_total",)
+
+
+class Metrics(msgspec.Struct, frozen=True):
+    """What there is to say of one kind. own: the labels that every series of an object begins with."""
+
+    kind: Kind
+    families: tuple[Family, ...]
+    own: Callable[[Obj], Labels]
+
+
+KINDS = (
+    Metrics(kinds.POD, ksm_kinds.POD, ksm_kinds.of_pod),
+    Metrics(kinds.NODE, ksm_kinds.NODE, ksm_kinds.of_node),
+    Metrics(kinds.JOB, ksm_kinds.JOB, ksm_kinds.of_job),
+    Metrics(kinds.DEPLOYMENT, ksm_kinds.DEPLOYMENT, ksm_kinds.of_deployment),
+    Metrics(kinds.REPLICA_SET, ksm_kinds.REPLICA_SET, ksm_kinds.of_replica_set),
+)
+
+
+def lines(metrics: Metrics, obj: Obj) -> tuple[str, ...]:
+    """The series of one object, as text, by family."""
+    own = exposition.labelled(metrics.own(obj))
+    return tuple(
+        "".join(
+            f"{title}{{{own}{',' + more if (more := exposition.labelled(pairs)) else ''}}} {value}\n"
+            for pairs, value in read(obj)
+        )
+        for title, _, read in metrics.families
+    )
+
+
+class Table:
+    """The lines of every object, kept while it does not change; the page is put together when it is asked for."""
+
+    def __init__(self) -> None:
+        self._lines: dict[Kind, dict[Key, tuple[str, ...]]] = {each.kind: {} for each in KINDS}
+        self._page: str | None = None
+
+    def put(self, kind: Kind, key: Key, obj: Obj | None) -> None:
+        """An object as it is now, None where it is gone; of another kind is passed over."""
+        metrics = next((each for each in KINDS if each.kind == kind), None)
+        if metrics is None:
+            return
+        rows = self._lines[kind]
+        now = lines(metrics, obj) if obj is not None else None
+        if rows.get(key) != now:
+            self._page = None
+            if now is None:
+                del rows[key]
+            else:
+                rows[key] = now
+
+    def page(self) -> str:
+        """The whole, objects by namespace and name."""
+        if self._page is None:
+            parts: list[str] = []
+            for metrics in KINDS:
+                rows = [found for _, found in sorted(self._lines[metrics.kind].items())]
+                for index, (title, help_, _) in enumerate(metrics.families):
+                    parts.append(exposition.head(title, "counter" if title in _COUNTERS else "gauge", help_))
+                    parts += [row[index] for row in rows]
+            self._page = "".join(parts)
+        return self._page
