@@ -5,10 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import shutil
 import socket
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -234,57 +231,3 @@ def test_where_the_kubeconfig_comes_from(server: Server, tmp_path: Path, monkeyp
     monkeypatch.setenv("KUBECONFIG", str(empty))
     with pytest.raises(InputError):
         capture()
-
-
-def _program(name: str) -> str | None:
-    return shutil.which(name, path=os.pathsep.join([os.environ.get("KUBEBUILDER_ASSETS", ""), os.environ["PATH"]]))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.mark.skipif(
-    not (_program("kube-apiserver") and _program("etcd") and shutil.which("openssl")),
-    reason="needs kube-apiserver, etcd and openssl: put them on PATH or into $KUBEBUILDER_ASSETS (setup-envtest does)",
-)
-def test_a_real_api_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    store, peer, port, key = _free_port(), _free_port(), _free_port(), tmp_path / "sa.key"
-    subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
-    (tmp_path / "tokens.csv").write_text(f"{TOKEN},admin,1,system:masters\n")
-    commands: list[list[str | Path | None]] = [
-        [_program("etcd"), "--data-dir", tmp_path / "etcd", f"--listen-client-urls=http://127.0.0.1:{store}",
-         f"--advertise-client-urls=http://127.0.0.1:{store}", f"--listen-peer-urls=http://127.0.0.1:{peer}"],
-        [_program("kube-apiserver"), f"--etcd-servers=http://127.0.0.1:{store}", f"--secure-port={port}",
-         "--bind-address=127.0.0.1", f"--cert-dir={tmp_path}", "--service-account-issuer=https://localhost",
-         f"--service-account-key-file={key}", f"--service-account-signing-key-file={key}",
-         f"--token-auth-file={tmp_path / 'tokens.csv'}", "--authorization-mode=RBAC",
-         "--service-cluster-ip-range=10.0.0.0/24"],
-    ]  # fmt: skip
-    running = [
-        subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for command in commands
-    ]
-    untrusted: dict[str, Any] = {"insecure-skip-tls-verify": True}
-    config = kubeconfig(tmp_path / "config", f"https://127.0.0.1:{port}", **untrusted)
-    try:
-        deadline = time.monotonic() + 90
-        while True:
-            try:
-                snapshot = capture(kubeconfig=config)
-            except ClusterError:
-                assert time.monotonic() < deadline, "the API server did not start"
-                time.sleep(1)
-            else:
-                if snapshot.get(kinds.NAMESPACE, "default"):
-                    break
-    finally:
-        for each in reversed(running):
-            each.terminate()
-            each.wait(30)
-    assert snapshot.unread == ()
-    assert snapshot.whole(*kinds.ALL)
-    assert snapshot.get(kinds.CLUSTER_ROLE, "cluster-admin")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from plimsoll.kube.objects import Obj, condition, get, number, text
-from plimsoll.lab import nodes
+from plimsoll.kube.objects import Obj, condition, get, labels, mapping, number, text
+from plimsoll.lab import nodes, values
 from plimsoll.lab.run.cluster import Cluster
+from plimsoll.spec import derive
+from plimsoll.spec.model import Platform
 
 _WORKERS = 8
 DEFAULT_PLATFORM = """\
@@ -25,8 +27,18 @@ async def create(cluster: Cluster) -> None:
     if cluster.settings.nodes:
         wanted = nodes.nodes_from(cluster.settings.nodes)
     else:
-        wanted = nodes.nodes(cluster.platform) if cluster.platform else []
+        wanted = _nodes_of(cluster.platform) if cluster.platform else []
     await cluster.call(_create, cluster, wanted)
+
+
+def _nodes_of(platform: Platform) -> list[Obj]:
+    """The nodes of its pools, told their layout and sharing as whoever runs the platform would."""
+    made = nodes.nodes(platform)
+    for node in made:
+        pool = derive.pool_of(platform, labels(node))
+        if pool:
+            node["metadata"]["labels"].update(values.node_labels(pool))
+    return made
 
 
 def _create(cluster: Cluster, wanted: list[Obj]) -> None:
@@ -46,6 +58,7 @@ async def settled(cluster: Cluster) -> None:
     """Wait until nodes are Ready, what the add-ons deployed is available, and the ClusterPolicy is ready."""
     await cluster.until(lambda: _nodes_ready(cluster), "every node Ready")
     await cluster.until(lambda: _deployments_ready(cluster), "every Deployment available")
+    await cluster.until(lambda: _gpus_offered(cluster), "every GPU offered", patience=180.0)
     if "gpu-operator" in cluster.settings.addons:
         await cluster.until(lambda: _policy_ready(cluster), "ClusterPolicy ready", patience=120.0)
 
@@ -53,6 +66,20 @@ async def settled(cluster: Cluster) -> None:
 def _nodes_ready(cluster: Cluster) -> bool:
     found = cluster.client.list("v1/Node")
     return all(text(condition(node, "Ready"), "status") == "True" for node in found)
+
+
+def _gpus_offered(cluster: Cluster) -> bool:
+    """Whether every node of the platform's pools offers what the declaration says of it."""
+    platform = cluster.platform
+    if platform is None:
+        return True
+    wanted = {pool.name: derive.per_node(pool) for pool in platform.pools}
+    for node in cluster.client.list("v1/Node"):
+        pool = derive.pool_of(platform, labels(node))
+        offered = mapping(node, "status", "allocatable")
+        if pool and any(str(offered.get(resource)) != str(count) for resource, count in wanted[pool.name].items()):
+            return False
+    return True
 
 
 def _deployments_ready(cluster: Cluster) -> bool:
