@@ -17,7 +17,7 @@ def command(output: str) -> None:
 
     Versions are pinned; what is built stays in ~/.cache/plimsoll/lab (PLIMSOLL_CACHE names another
     place than ~/.cache/plimsoll) and is built again only for other versions. The first time takes
-    about 15 minutes on two cores, 1 GB there and up to 9 GB in Go's own caches; interrupted, it goes
+    about 15 minutes on two cores, 1 GB there and about 9 GB in Go's own caches; interrupted, it goes
     on where it was. Programs in KUBEBUILDER_ASSETS or on PATH are used where their version fits.
     Prometheus, Alertmanager and bubblewrap come from Debian's packages where they are not installed.
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -12,7 +15,7 @@ from plimsoll.lab import home
 from plimsoll.lab.build import golang
 from plimsoll.lab.build.found import find, look
 from plimsoll.lab.build.programs import modules, recipes
-from tests.unit.lab.fakes import Machine
+from tests.unit.lab.fakes import ROOT, Machine
 
 VERSIONS = {recipe.name: recipe.module.version for recipe in recipes()}
 
@@ -109,6 +112,23 @@ def test_every_module_names_its_commands_for_go(machine: Machine) -> None:
     for recipe in recipes():
         assert f'_ "{recipe.package}"' in (recipe.module.folder / "tools.go").read_text()
         assert f"{recipe.module.path} {recipe.module.pinned} h1:" in (recipe.module.folder / "go.sum").read_text()
+
+
+def test_a_wheel_carries_the_modules(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    (wheel,) = tmp_path.glob("*.whl")
+    with ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    installed = tmp_path / "plimsoll" / "lab" / "modules"
+    for recipe in recipes():
+        for name in ("go.mod", "go.sum", "tools.go"):
+            carried = installed / recipe.module.name / name
+            assert carried.read_bytes() == (recipe.module.folder / name).read_bytes()
+    say = "from plimsoll.lab.build.programs import modules; print(modules())"
+    env = {"PYTHONPATH": str(tmp_path)}
+    seen = subprocess.run([sys.executable, "-c", say], env=env, check=True, capture_output=True, text=True, timeout=60)
+    assert seen.stdout.strip() == str(installed)
 
 
 def test_without_go_the_error_says_what_to_do(machine: Machine) -> None:

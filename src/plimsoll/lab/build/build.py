@@ -29,7 +29,7 @@ _NETWORK_PAUSES = (2.0, 10.0)  # seconds before another try: `go` itself gives u
 _NETWORK = ("dial tcp", "i/o timeout", "connection refused", "connection reset", "TLS handshake", "unexpected EOF",
             "no such host", "proxyconnect", "502 Bad Gateway", "503 Service", "504 Gateway")  # fmt: skip
 _CAUSES = (
-    (("no space left on device", "disk quota exceeded"), "the disk is full: the lab needs 1 GB in {cache} and Go up to "
+    (("no space left on device", "disk quota exceeded"), "the disk is full: the lab needs 1 GB in {cache} and Go about "
      "9 GB in its own caches (`go env GOCACHE GOMODCACHE`); what is built stays, run it again"),
     (("signal: killed", "cannot allocate memory"), "the machine ran out of memory: a build needs about 3 GB free"),
     (("SECURITY ERROR", "checksum mismatch"), "a download is not what our go.sum says: look at GOPROXY and what is "
@@ -136,9 +136,9 @@ class _Build:
 
     def _run_go(self, name: str, module: Module, argv: list[str], env: dict[str, str], seconds: int) -> None:
         """Run it in the module's folder, again where only the network failed. Raises LabError with what it said."""
-        log = self._log(name)
         tick = self._ticker(name, seconds)
         for pause in (*_NETWORK_PAUSES, 0.0):
+            log = self._log(name)
             if not run(argv, log=log, cwd=module.folder, env=env, tick=tick):
                 return
             if not pause or _cause(tail(log)) is not _NETWORK:

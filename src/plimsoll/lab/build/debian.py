@@ -6,13 +6,13 @@ import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from plimsoll.lab.build.command import ask, run, tail
+from plimsoll.lab.build.command import ask, run
 from plimsoll.lab.build.programs import target
 from plimsoll.lab.home import cache
 
@@ -61,13 +61,12 @@ def fetch(wanted: Iterable[Packaged], *, log: Path, scratch: Path, tick: Callabl
     if not packages:
         return []
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        return [f"install {_names(packages)}: this machine has no apt-get to fetch them with"]
+        return [f"install {', '.join(packages)}: this machine has no apt-get to fetch them with"]
     with tempfile.TemporaryDirectory(prefix="apt-", dir=scratch) as folder:
         place = Path(folder)
-        apt = _apt(place)
-        if run([*apt, "update"], log=log, cwd=place, tick=tick):
-            return [f"install {_names(packages)}: `apt-get update` fails here ({log}):\n{tail(log, 6)}"]
-        return [reason for each in packages.values() if (reason := _unpack(each, apt, place, log, tick))]
+        work = _Work(place, _apt(place), log, tick)
+        work.run([*work.apt, "update"])  # one source of many may fail: what counts is whether the packages can be had
+        return [reason for each in packages.values() if (reason := work.unpack(each))]
 
 
 def _apt(place: Path) -> list[str]:
@@ -85,26 +84,42 @@ def _apt(place: Path) -> list[str]:
     return ["apt-get", "--quiet", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
 
 
-def _unpack(packaged: Packaged, apt: list[str], place: Path, log: Path, tick: Callable[[float], None]) -> str:
-    """Put one package into the cache if its program runs; else a sentence why not."""
-    package = packaged.package
-    if run([*apt, "download", package], log=log, cwd=place, tick=tick):
-        return f"install {package}: it cannot be downloaded ({log}):\n{tail(log, 6)}"
-    archive = max(place.glob(f"{package}_*.deb"), default=None)
-    whole = place / "unpacked" / package
-    whole.mkdir(parents=True)
-    if archive is None or run(["dpkg-deb", "-x", archive, whole], log=log, cwd=place, tick=tick):
-        return f"install {package}: it cannot be unpacked ({log}):\n{tail(log, 6)}"
-    ok, said = ask([whole / packaged.unpacked.relative_to(packaged.home), "--version"])
-    if not ok:
-        library = re.search(r"loading shared libraries: ([^\s:]+)", said)
-        why = f"the library {library[1]} is missing" if library else f"it does not run: {said.strip()[-300:]}"
-        return f"install {package} with what it depends on (apt-get install {package}): {why}"
-    packaged.home.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(packaged.home, ignore_errors=True)
-    whole.rename(packaged.home)
-    return ""
+class _Work:
+    """Packages, from the archive into the cache. trouble: what apt complained of first."""
 
+    def __init__(self, place: Path, apt: list[str], log: Path, tick: Callable[[float], None]) -> None:
+        self.apt = apt
+        self.trouble = ""
+        self._place = place
+        self._log = log
+        self._tick = tick
 
-def _names(packages: Iterable[str]) -> str:
-    return ", ".join(packages)
+    def run(self, argv: Sequence[str | Path]) -> str:
+        """Run it; what it complained of last where it failed."""
+        before = self._log.stat().st_size
+        failed = run(argv, log=self._log, cwd=self._place, tick=self._tick)
+        lines = self._log.read_bytes()[before:].decode(errors="replace").splitlines() or [f"{argv[0]} failed"]
+        complaints = [line.strip()[:200] for line in lines if line.startswith(("E:", "W:"))]
+        self.trouble = self.trouble or next(iter(complaints), "")
+        return (complaints or lines)[-1] if failed else ""
+
+    def unpack(self, packaged: Packaged) -> str:
+        """Put one package into the cache if its program runs; else a sentence why not."""
+        package = packaged.package
+        if why := self.run([*self.apt, "download", package]):
+            causes = dict.fromkeys([self.trouble, why])  # such as: a name that does not resolve, so there is no package
+            return f"install {package}: it cannot be downloaded: {'; '.join(filter(None, causes))}"
+        whole = self._place / "unpacked" / package
+        whole.mkdir(parents=True)
+        archive = max(self._place.glob(f"{package}_*.deb"))
+        if why := self.run(["dpkg-deb", "-x", archive, whole]):
+            return f"install {package}: it cannot be unpacked: {why}"
+        ok, said = ask([whole / packaged.unpacked.relative_to(packaged.home), "--version"])
+        if not ok:
+            library = re.search(r"loading shared libraries: ([^\s:]+)", said)
+            why = f"the library {library[1]} is missing" if library else f"it does not run: {said.strip()[-300:]}"
+            return f"install {package} with what it depends on (apt-get install {package}): {why}"
+        packaged.home.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(packaged.home, ignore_errors=True)
+        whole.rename(packaged.home)
+        return ""

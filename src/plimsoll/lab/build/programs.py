@@ -129,17 +129,17 @@ def recipes(folder: Path | None = None) -> tuple[Recipe, ...]:
         return Recipe(name=name, module=module, package=f"{module.path}/cmd/{command}", seconds=seconds)
 
     return (
-        Recipe(name="etcd", module=etcd, package=etcd.path, seconds=40, says=("--version",), fits="minor"),
-        core("kube-apiserver", 200, "--version"),
-        core("kube-controller-manager", 55, "--version"),
-        core("kube-scheduler", 5, "--version"),
+        Recipe(name="etcd", module=etcd, package=etcd.path, seconds=41, says=("--version",), fits="minor"),
+        core("kube-apiserver", 206, "--version"),
+        core("kube-controller-manager", 56, "--version"),
+        core("kube-scheduler", 4, "--version"),
         core("kubectl", 20, "version", "--client"),
-        Recipe(name="kwok", module=kwok, package=f"{kwok.path}/cmd/kwok", seconds=60, says=("--version",)),
-        part("gpu-operator", operator, "gpu-operator", 90),
-        part("kueue", kueue, "kueue", 190),
-        part("keda-operator", keda, "operator", 230),
-        part("keda-adapter", keda, "adapter", 50),
-        part("keda-webhooks", keda, "webhooks", 10),
+        Recipe(name="kwok", module=kwok, package=f"{kwok.path}/cmd/kwok", seconds=70, says=("--version",)),
+        part("gpu-operator", operator, "gpu-operator", 85),
+        part("kueue", kueue, "kueue", 201),
+        part("keda-operator", keda, "operator", 279),
+        part("keda-adapter", keda, "adapter", 55),
+        part("keda-webhooks", keda, "webhooks", 2),
     )
 
 
