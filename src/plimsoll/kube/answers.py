@@ -75,6 +75,7 @@ def error(code: int, status: Obj, what: str) -> AnswerError:
         return Refused(code, reason, "the cluster does not accept these credentials (401)", where=what, hint=LOGIN)
     if code == HTTPStatus.NOT_FOUND:
         hint = "is its namespace there, and the CustomResourceDefinition of its kind?"
+        said = said if status else "the cluster does not serve this"
         missing = NotFound(code, reason, said, where=what, hint=hint)
         missing.name = text(status, "details", "name")
         return missing

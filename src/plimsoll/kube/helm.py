@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,9 @@ Request = dict[str, Any]
 _TIMEOUT = 300.0  # seconds; Helm's own default
 _GRACE = 20.0  # seconds that Helm gets, after its own time limit and again after being told to stop
 _WORDS_MAX = 2000  # characters of what Helm says
+_PREFIX = re.compile(r"^(?:Error: )?(?:(?:INSTALLATION|UPGRADE) FAILED: )?")
+# Lines of its log (slog's, klog's), and advice that fits only its own command line.
+_LOGGED = ("level=", "time=", "I1", "I0", "W1", "W0", "WARNING: Kubernetes configuration file", "Use --debug flag")
 _CHART = (  # parts of Helm's messages that blame what it was given
     "values don't meet the specifications",
     "execution error at",
@@ -256,10 +260,7 @@ def _answer(output: str) -> Obj | None:
 def _trimmed(words: str) -> str:
     """Helm's words without its own log lines and its prefix."""
     lines = [line.rstrip() for line in words.strip().splitlines() if line.strip() and not line.startswith(_LOGGED)]
-    return "\n".join(lines).removeprefix("Error: ")[:_WORDS_MAX]
-
-
-_LOGGED = ("level=", "time=", "I1", "I0", "W1", "W0", "WARNING: Kubernetes configuration file")  # slog's and klog's
+    return _PREFIX.sub("", "\n".join(lines))[:_WORDS_MAX]
 
 
 def _failure(said: str, where: str) -> PlimsollError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http import HTTPStatus
 from time import sleep
 
@@ -82,11 +82,14 @@ class Transport:
 
         Raises httpx2.TransportError: its reader knows how to go on.
         """
+        timeout = httpx2.Timeout(10.0, read=read)
+        request = self._client.build_request("GET", path, params=params, timeout=timeout)
         try:
-            with self._client.stream("GET", path, params=params, timeout=httpx2.Timeout(10.0, read=read)) as answer:
-                yield answer
+            answer = self._client.send(request, stream=True)
         except PLUGIN_ERRORS as error:
             raise self._no_credentials(error) from None
+        with closing(answer):
+            yield answer
 
     def _unreachable(self, error: httpx2.TransportError) -> Unreachable:
         return Unreachable(f"cannot reach the cluster: {connect.why(error)}", where=self.place, hint=LOGIN)

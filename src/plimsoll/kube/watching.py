@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from time import monotonic
 from typing import Any
@@ -55,6 +55,8 @@ class Watch:
         self._ends = ends
         self._version = ""
         self._known: dict[tuple[str, str], Obj] = {}  # what we told of and did not take back, without spec and status
+        self._failures = 0  # in a row
+        self._since = 0.0  # when the first of them was
         self._pause = threading.Event()  # never set: waiting for it is a sleep
 
     def events(self) -> Iterator[tuple[str, Obj]]:
@@ -65,28 +67,39 @@ class Watch:
         """
         yield from self._relisted()
         yield SYNCED, {}
-        failures, since = 0, monotonic()
+        expired = False
         while not self._ends():
             try:
-                for event in self._connection():
-                    failures, since = 0, monotonic()
-                    yield event
-                failures = 0
+                if expired:
+                    yield from self._relisted()
+                    expired = False
+                yield from self._connection()
             except _ExpiredError:
-                yield from self._relisted()
-            except (httpx2.TransportError, msgspec.DecodeError, UnicodeDecodeError) as failure:
-                if self._ends():
-                    return
-                if failures == 0:
-                    since = monotonic()
-                failures += 1
-                if monotonic() - since > _PATIENCE:
-                    raise self._lost(failure) from None
-                self._sleep(_BACK_OFF[min(failures, len(_BACK_OFF)) - 1])
+                expired = True
+                self._failed("")
+            except AnswerError as refusal:
+                if refusal.status not in connect.BUSY:
+                    raise
+                self._failed(refusal.what)
+            except Unreachable as failure:
+                self._failed(failure.what)
+            except httpx2.TransportError as failure:
+                self._failed(f"lost the cluster while watching: {connect.why(failure)}")
+            except msgspec.DecodeError:
+                self._failed("what the cluster sends is no stream of events")
+            else:
+                # Every watch ends now and then; a server that ends each at once is not pressed.
+                self._failures = 0
+                self._sleep(_BACK_OFF[1])
 
-    def _lost(self, failure: Exception) -> Unreachable:
-        why = connect.why(failure) if isinstance(failure, httpx2.TransportError) else "it sends no events"
-        return Unreachable(f"lost the cluster while watching: {why}", where=self._transport.place, hint=connect.LOGIN)
+    def _failed(self, why: str) -> None:
+        """Wait before the next try. Raises Unreachable if nothing has come for long, and it is not the caller's end."""
+        if self._failures == 0:
+            self._since = monotonic()
+        elif why and monotonic() - self._since > _PATIENCE and not self._ends():
+            raise Unreachable(why, where=self._transport.place, hint=connect.LOGIN)
+        self._failures += 1
+        self._sleep(_BACK_OFF[min(self._failures, len(_BACK_OFF)) - 1])
 
     def _sleep(self, seconds: float) -> None:
         until = monotonic() + seconds
@@ -118,22 +131,17 @@ class Watch:
             "timeoutSeconds": str(int(_SERVED)),
         }
         with self._transport.stream(self._path, params, _SILENCE) as answer:
+            if answer.status_code == HTTPStatus.GONE:
+                raise _ExpiredError
             if answer.status_code != HTTPStatus.OK:
                 answer.read()
-                self._refused(answer)
-            with self._guarded(answer):
-                for line in answer.iter_lines():
-                    if line and (event := self._event(msgspec.json.decode(line))):
-                        yield event
+                decoded(answer, self._path)
+            with self._guarded(answer), suppress(httpx2.ReadTimeout):  # dead, or without bookmarks: the next try tells
+                for line in _lines(answer.iter_bytes()):
                     if self._ends():
                         return
-
-    def _refused(self, answer: httpx2.Response) -> None:
-        if answer.status_code == HTTPStatus.GONE:
-            raise _ExpiredError
-        if answer.status_code in connect.BUSY:
-            raise httpx2.RemoteProtocolError(f"the API server answered {answer.status_code}")
-        decoded(answer, self._path)
+                    if line and (event := self._event(msgspec.json.decode(line))):
+                        yield event
 
     def _event(self, event: Any) -> tuple[str, Obj] | None:
         """What to tell of a line; nothing for a bookmark."""
@@ -142,10 +150,8 @@ class Watch:
             code = number(obj, "code")
             if code == HTTPStatus.GONE:
                 raise _ExpiredError
-            failure: AnswerError = error(code, obj, self._path)
-            if code in connect.BUSY:
-                raise httpx2.RemoteProtocolError(failure.what)
-            raise failure
+            raise error(code, obj, self._path)
+        self._failures = 0
         if version := text(obj, "metadata", "resourceVersion"):
             self._version = version
         if kind == "DELETED":
@@ -165,8 +171,9 @@ class Watch:
         def guard() -> None:
             while not done.wait(_TICK):
                 if self._ends():
-                    # Not SSLSocket.shutdown, which takes the TLS state away under the reader's feet.
-                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
+                    with suppress(OSError):  # the other side was faster
+                        # Not SSLSocket.shutdown, which takes the TLS state away under the reader's feet.
+                        socket.socket.shutdown(connection, socket.SHUT_RDWR)
                     return
 
         thread = threading.Thread(target=guard, name="watch-guard", daemon=True)
@@ -176,6 +183,14 @@ class Watch:
         finally:
             done.set()
             thread.join()
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Whole lines. (As text they would also end at characters that JSON may hold as they are, such as U+0085.)"""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from whole
 
 
 def _key(obj: Obj) -> tuple[str, str]:
