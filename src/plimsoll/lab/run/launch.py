@@ -109,7 +109,8 @@ def _wait(folder: Folder, child: subprocess.Popen[bytes] | None, progress: Progr
         if ended:
             raise LabError("the lab ended before it was ready", where=_last_words(folder), hint=f"logs: {folder.logs}")
         if progress and state and state.steps:
-            progress(state.steps[-1].name, len(state.steps) - 1, state.total)
+            under_way = [step.name for step in state.steps if step.seconds is None]
+            progress(", ".join(under_way), len(state.steps) - len(under_way), state.total)
         time.sleep(_PAUSE)
     raise LabError(f"not ready after {_PATIENCE:.0f} s", where=_last_words(folder), hint=f"logs: {folder.logs}")
 

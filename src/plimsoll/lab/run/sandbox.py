@@ -11,7 +11,8 @@ from pathlib import Path
 
 from plimsoll.errors import LabError
 
-_SHARED = ("/usr", "/etc", "/lib", "/lib64", "/bin", "/opt", "/home", "/root", "/var")  # as they are, read-only
+_SHARED = ("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo", "/etc", "/bin", "/lib", "/lib64")
+"""What a program finds as it is on the machine, read-only; the places named by callers must not lie in these."""
 
 
 def at(argv: Sequence[str], paths: Mapping[str, Path], writable: Path, bwrap: Path | None) -> list[str]:
@@ -38,7 +39,7 @@ def _flags(program: str, paths: Mapping[str, Path], writable: Path) -> list[str]
     for top in _SHARED:
         if Path(top).is_symlink():
             flags += ["--symlink", str(Path(top).readlink()), top]
-        elif top != "/opt":  # what we lay there must not need a folder of the machine's
+        else:
             flags += ["--ro-bind-try", top, top]
     flags += ["--ro-bind", program, program, "--bind", str(writable), str(writable)]
     for target, source in paths.items():

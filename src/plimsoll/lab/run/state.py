@@ -15,7 +15,7 @@ from plimsoll.lab.run.settings import Folder
 Phase = Literal["starting", "ready", "failed", "stopped"]
 
 
-class Step(msgspec.Struct, frozen=True):
+class Done(msgspec.Struct, frozen=True):
     """One step of coming up. seconds: how long it took; None while it is under way."""
 
     name: str
@@ -42,7 +42,7 @@ class State(msgspec.Struct, kw_only=True):
     kubeconfig: str = ""
     seconds: float = 0.0
     total: int = 0
-    steps: tuple[Step, ...] = ()
+    steps: tuple[Done, ...] = ()
     doors: dict[str, int] = {}
     programs: tuple[Running, ...] = ()
     versions: dict[str, str] = {}

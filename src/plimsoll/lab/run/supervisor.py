@@ -13,19 +13,21 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from plimsoll.errors import LabError, PlimsollError
 from plimsoll.lab.build import found
-from plimsoll.lab.run import addons, control, fleet
+from plimsoll.lab.run import addons, control, fleet, steps
 from plimsoll.lab.run.cluster import Cluster
 from plimsoll.lab.run.controlplane import http_probe
 from plimsoll.lab.run.network import Network
 from plimsoll.lab.run.process import Program
 from plimsoll.lab.run.settings import Folder, Settings
-from plimsoll.lab.run.state import Running, State, Step, hold
+from plimsoll.lab.run.state import Done, Running, State, hold
+from plimsoll.lab.run.steps import Step
 
 _log = logging.getLogger(__name__)
 DOORS = ("api-server", "telemetry", "prometheus", "alertmanager")
@@ -75,43 +77,48 @@ class Supervisor:
             self.state.error, self.state.hint = str(failure), getattr(failure, "hint", "")
         self.state.write(self._folder)
 
-    async def _up(self, *, first: bool = True) -> None:
+    async def _up(self) -> None:
         async with self._busy:
             began = time.monotonic()
-            self.state.phase, self.state.steps = "starting", ()
-            steps = self._steps(first=first)
-            self.state.total = len(steps)
-            for name, work in steps:
-                await self._step(name, work)
+            work = self._steps()
+            self.state.total = len(work)
+            await steps.run(work, self._told)
             self.state.phase = "ready"
             self.state.seconds = round(time.monotonic() - began, 1)
             self._look()
 
-    def _steps(self, *, first: bool) -> list[tuple[str, Callable[[], Awaitable[object]]]]:
-        cluster, wanted = self._cluster, self._settings.addons
-        chosen = [(name, addon) for name, addon in addons.BY_NAME.items() if name in wanted]
-        plane = self._plane()
+    def _steps(self) -> list[Step]:
+        """What coming up is. Nothing is declared after Kueue: its webhooks refuse objects until it runs."""
+        cluster = self._cluster
+        etcd, api, *others = cluster.plane.programs()
         self._network.release()
+        chosen = {name: addon for name, addon in addons.BY_NAME.items() if name in self._settings.addons}
+        declared = {name: f"{name} declared" for name in chosen}
+        earlier = tuple(title for name, title in declared.items() if name != "kueue")
+        made = [
+            Step(etcd.name, partial(cluster.run, etcd)),
+            Step(api.name, partial(cluster.run, api), (etcd.name,)),
+            Step("doors", self._doors, (api.name,)),
+            *(Step(each.name, partial(cluster.run, each), ("doors",)) for each in others),
+            Step("nodes", partial(fleet.create, cluster), ("doors",)),
+            Step("node software", self._node_software, ("nodes",)),
+        ]
+        for name, addon in chosen.items():
+            before = (*earlier, "doors") if name == "kueue" else ("doors",)
+            made.append(Step(declared[name], partial(addon.declare, cluster), before))
+        for name, addon in chosen.items():
+            made.append(Step(f"{name} started", partial(addon.start, cluster), (declared[name],)))
+        everything = tuple(each.name for each in made)
+        made.append(Step("settled", partial(fleet.settled, cluster), everything))
+        made.append(Step("kept for reset", self._keep, ("settled",)))
+        return made
 
-        def run(program: Program) -> Callable[[], Awaitable[object]]:
-            return lambda: cluster.run(program)
-
-        steps: list[tuple[str, Callable[[], Awaitable[object]]]] = [(each.name, run(each)) for each in plane]
-        steps.insert(2, ("doors", self._doors))
-        if first:
-            steps.append(("nodes", lambda: fleet.create(cluster)))
-        steps.append(("node software", self._node_software))
-        if first:
-            steps += [(f"{name} declared", _bound(addon.declare, cluster)) for name, addon in chosen]
-        if chosen:
-            steps.append(("controllers", lambda: _together(addon.start(cluster) for _name, addon in chosen)))
-        if first:
-            steps.append(("settled", lambda: fleet.settled(cluster)))
-            steps.append(("kept for reset", self._keep))
-        return steps
-
-    def _plane(self) -> tuple[Program, ...]:
-        return self._cluster.plane.programs()
+    def _told(self, name: str, seconds: float | None) -> None:
+        done = tuple(each for each in self.state.steps if each.name != name)
+        self.state.steps = (*done, Done(name, seconds))
+        if seconds is not None:
+            _log.info("%s: %.2f s", name, seconds)
+        self._look()
 
     async def _doors(self) -> None:
         cluster = self._cluster
@@ -193,15 +200,6 @@ class Supervisor:
         self._look()
         return {}
 
-    async def _step(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
-        began = time.monotonic()
-        self.state.steps = (*self.state.steps, Step(name))
-        self.state.write(self._folder)
-        await work()
-        self.state.steps = (*self.state.steps[:-1], Step(name, round(time.monotonic() - began, 2)))
-        _log.info("%s: %.2f s", name, time.monotonic() - began)
-        self._look()
-
     async def _report(self) -> None:
         while True:
             await asyncio.sleep(_REPORT)
@@ -213,10 +211,6 @@ class Supervisor:
             for name, process in self._cluster.processes.items()
         )
         self.state.write(self._folder)
-
-
-def _bound(step: Callable[[Cluster], Awaitable[None]], cluster: Cluster) -> Callable[[], Awaitable[None]]:
-    return lambda: step(cluster)
 
 
 async def _together(work: Iterable[Awaitable[object]]) -> None:

@@ -6,6 +6,7 @@ from plimsoll.lab.run.cluster import Cluster
 from plimsoll.lab.run.controlplane import http_probe
 from plimsoll.lab.run.network import LOOPBACK
 from plimsoll.lab.run.process import Program
+from plimsoll.lab.run.sandbox import at
 from plimsoll.lab.telemetry import prometheus as scraping
 
 NAMESPACE = "monitoring"
@@ -40,14 +41,14 @@ async def start(cluster: Cluster) -> None:
     receivers.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
     cluster.network.release()
     alertmanager = [
-        str(cluster.programs.path("alertmanager")),
+        *_program(cluster, "alertmanager"),
         f"--config.file={receivers}",
         f"--storage.path={folder / 'alertmanager'}",
         f"--web.listen-address={LOOPBACK}:{alerts}",
         "--cluster.listen-address=",
     ]
     prometheus = [
-        str(cluster.programs.path("prometheus")),
+        *_program(cluster, "prometheus"),
         f"--config.file={config}",
         f"--storage.tsdb.path={folder / 'data'}",
         "--storage.tsdb.retention.time=2d",
@@ -61,3 +62,12 @@ async def start(cluster: Cluster) -> None:
     await cluster.open("alertmanager", alerts)
     await cluster.open("prometheus", web)
     await cluster.serve(NAMESPACE, "prometheus", {PORT: web})
+
+
+def _program(cluster: Cluster, name: str) -> list[str]:
+    """The program, in a file system that has the data of its Debian package where it looks for them."""
+    path = cluster.programs.path(name)
+    data = path.parents[1] / "share" / "prometheus"
+    if cluster.programs.found[name].source != "debian" or not data.is_dir():
+        return [str(path)]
+    return at([str(path)], {"/usr/share/prometheus": data}, cluster.folder.root, cluster.bwrap)
