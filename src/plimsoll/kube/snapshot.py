@@ -6,6 +6,7 @@ changes and never reads a clock: `taken_at` is the moment every check judges.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import Enum
@@ -84,6 +85,13 @@ class Snapshot:
         return frozenset(
             (text(crd, "spec", "group"), text(crd, "spec", "names", "kind")) for crd in self.list(kinds.CRD)
         )
+
+    def at(self, moment: datetime | None) -> Snapshot:
+        """The same objects, to be judged as of another moment."""
+        other = copy.copy(self)
+        other.taken_at = moment
+        other._facts = {}
+        return other
 
     def list(self, kind: Kind) -> tuple[Obj, ...]:
         """Every object of a kind that was read, in reading order."""

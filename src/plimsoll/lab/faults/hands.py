@@ -9,7 +9,7 @@ import msgspec
 
 from plimsoll.errors import ClusterError, LabError
 from plimsoll.kube.client import Client
-from plimsoll.kube.objects import Obj, name, namespace, text
+from plimsoll.kube.objects import Obj, name, namespace, owner, text
 from plimsoll.lab.faults.journal import Book, Change, Given, Journal
 from plimsoll.lab.hardware import conditions
 from plimsoll.lab.hardware.conditions import Condition
@@ -138,6 +138,9 @@ def _heal(folder: Folder, client: Client, journal: Journal, given: Given) -> Non
 def _restore(client: Client, change: Change) -> None:
     if change.before is None:
         client.delete(change.kind, change.name, change.namespace)
+        return
+    if change.kind == "v1/Pod" and owner(change.before):
+        client.delete(change.kind, change.name, change.namespace, grace=0)  # its owner makes a sound one
         return
     for left in reversed(range(_TRIES)):
         now = client.get(change.kind, change.name, change.namespace)

@@ -57,7 +57,8 @@ class Judge:
         self._folder = folder
         self._platform = platform
         self._client = Client(folder.kubeconfig)
-        self.baseline = self.roots(self.snapshot())
+        self._healthy = self.snapshot()
+        self.baseline = self.roots(self._healthy)
 
     def close(self) -> None:
         """Close its connections."""
@@ -65,10 +66,7 @@ class Judge:
 
     def snapshot(self, later: int = 0) -> Snapshot:
         """The lab as it is now, to be judged as of `later` minutes from now."""
-        taken = capture(kubeconfig=self._folder.kubeconfig)
-        if taken.taken_at:
-            taken.taken_at += timedelta(minutes=later)
-        return taken
+        return _aged(capture(kubeconfig=self._folder.kubeconfig), later)
 
     def roots(self, snapshot: Snapshot) -> Roots:
         """Root causes above info."""
@@ -88,7 +86,7 @@ class Judge:
         try:
             node = give.give(self._folder, self._client, fault, patience=PATIENCE)
             snapshot = self.snapshot(fault.later)
-            found = self.roots(snapshot) - self.baseline
+            found = self.roots(snapshot) - self.roots(_aged(self._healthy, fault.later))
             seconds = time.monotonic() - began
         finally:
             heal(self._folder, self._client, fault.id)
@@ -106,6 +104,12 @@ class Judge:
                 return True
             time.sleep(_PAUSE)
         return False
+
+
+def _aged(snapshot: Snapshot, later: int) -> Snapshot:
+    """A snapshot as of so many minutes later."""
+    now = snapshot.taken_at
+    return snapshot.at(now + timedelta(minutes=later)) if now and later else snapshot
 
 
 def main() -> None:

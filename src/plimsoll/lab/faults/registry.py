@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from plimsoll.errors import InputError
+from plimsoll.lab.faults import discovery, driver, operator, toolkit
 from plimsoll.lab.faults.model import Fault
 
-ALL: tuple[Fault, ...] = ()
+ALL: tuple[Fault, ...] = (
+    *discovery.FAULTS,
+    *operator.FAULTS,
+    *driver.FAULTS,
+    *toolkit.FAULTS,
+)
 
 
 def find(id_: str) -> Fault:
