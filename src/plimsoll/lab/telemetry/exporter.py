@@ -15,7 +15,7 @@ from plimsoll.lab.telemetry.fields import CURRENT, LEGACY, Generation, generatio
 from plimsoll.units import version
 
 PORT = 9400
-_NAMES = ("nvidia-dcgm-exporter", "dcgm-exporter")  # the GPU Operator's, and the exporter's own chart's
+NAMES = ("nvidia-dcgm-exporter", "dcgm-exporter")  # the GPU Operator's, and the exporter's own chart's
 _TAG = re.compile(r":v?\d+\.\d+\.\d+-(\d+\.\d+\.\d+)")  # DCGM's version, then the exporter's
 _NEWEST = (4, 9)
 
@@ -40,7 +40,7 @@ class Exporter(msgspec.Struct, frozen=True):
 def is_exporter(pod: Obj) -> bool:
     """Whether a pod is a dcgm-exporter's."""
     have = labels(pod)
-    return have.get("app") in _NAMES or have.get("app.kubernetes.io/name") in _NAMES
+    return have.get("app") in NAMES or have.get("app.kubernetes.io/name") in NAMES
 
 
 def exporter(node: Obj, pod: Obj | None) -> Exporter:

@@ -17,7 +17,7 @@ FULL = 0.96  # use of the KV cache at full load
 _PREFILL, _TOKEN = 0.08, 0.016  # seconds of an unloaded server: before the first token, between two tokens
 _SLOWER = 1.0  # how much longer either takes at full load, as a share
 _PREEMPTED = 0.05  # of the requests of an overloaded server
-SPREAD = ((0.5, 0.8), (0.3, 1.0), (0.15, 1.4), (0.05, 1.9))
+SPREAD = ((0.5, 0.8), (0.3, 1.0), (0.15, 1.4), (0.05, 1.8))
 """How unlike requests are: the share of them, and how long they take beside the usual. It means 1.0 in all."""
 
 QUEUE, FIRST, BETWEEN, PER_REQUEST, TOTAL, PREFILL, DECODE, INFERENCE = range(8)

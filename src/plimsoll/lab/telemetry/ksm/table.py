@@ -1,4 +1,4 @@
-"""The page of kube-state-metrics: every object's series, grouped by metric."""
+"""Every object's series, grouped by metric."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import msgspec
 from plimsoll.kube import kinds
 from plimsoll.kube.kinds import Kind
 from plimsoll.kube.objects import Obj
-from plimsoll.lab.telemetry import exposition, ksm_kinds
+from plimsoll.lab.telemetry import exposition
 from plimsoll.lab.telemetry.exposition import Labels
-from plimsoll.lab.telemetry.ksm_kinds import Family
+from plimsoll.lab.telemetry.ksm import nodes, pods, workloads
+from plimsoll.lab.telemetry.ksm.common import Family
 
 Key = tuple[str, str]  # namespace and name
 _COUNTERS = ("kube_pod_container_status_restarts_total",)
@@ -26,24 +27,22 @@ class Metrics(msgspec.Struct, frozen=True):
 
 
 KINDS = (
-    Metrics(kinds.POD, ksm_kinds.POD, ksm_kinds.of_pod),
-    Metrics(kinds.NODE, ksm_kinds.NODE, ksm_kinds.of_node),
-    Metrics(kinds.JOB, ksm_kinds.JOB, ksm_kinds.of_job),
-    Metrics(kinds.DEPLOYMENT, ksm_kinds.DEPLOYMENT, ksm_kinds.of_deployment),
-    Metrics(kinds.REPLICA_SET, ksm_kinds.REPLICA_SET, ksm_kinds.of_replica_set),
+    Metrics(kinds.POD, pods.POD, pods.of_pod),
+    Metrics(kinds.NODE, nodes.NODE, nodes.of_node),
+    Metrics(kinds.JOB, workloads.JOB, workloads.of_job),
+    Metrics(kinds.DEPLOYMENT, workloads.DEPLOYMENT, workloads.of_deployment),
+    Metrics(kinds.REPLICA_SET, workloads.REPLICA_SET, workloads.of_replica_set),
 )
 
 
 def lines(metrics: Metrics, obj: Obj) -> tuple[str, ...]:
-    """The series of one object, as text, by family."""
+    """The series of one object, as text, by family. Of two with the same labels the last one counts."""
     own = exposition.labelled(metrics.own(obj))
-    return tuple(
-        "".join(
-            f"{title}{{{own}{',' + more if (more := exposition.labelled(pairs)) else ''}}} {value}\n"
-            for pairs, value in read(obj)
-        )
-        for title, _, read in metrics.families
-    )
+    made = []
+    for title, _, read in metrics.families:
+        series = {exposition.labelled(pairs): value for pairs, value in read(obj)}
+        made.append("".join(f"{title}{{{own}{',' if more else ''}{more}}} {series[more]}\n" for more in series))
+    return tuple(made)
 
 
 class Table:
@@ -52,6 +51,10 @@ class Table:
     def __init__(self) -> None:
         self._lines: dict[Kind, dict[Key, tuple[str, ...]]] = {each.kind: {} for each in KINDS}
         self._page: str | None = None
+
+    def __len__(self) -> int:
+        """Objects in it."""
+        return sum(len(rows) for rows in self._lines.values())
 
     def put(self, kind: Kind, key: Key, obj: Obj | None) -> None:
         """An object as it is now, None where it is gone; of another kind is passed over."""
