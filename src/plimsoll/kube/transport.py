@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
 from time import sleep
 
@@ -26,12 +27,13 @@ class Transport:
 
     def __init__(self, client: httpx2.Client) -> None:
         self._client = client
-
-    @property
-    def closed(self) -> bool:
-        return self._client.is_closed
+        self._streams: set[socket.socket] = set()
+        self.closed = False
 
     def close(self) -> None:
+        self.closed = True
+        for connection in list(self._streams):
+            wake(connection)  # or its reader would sleep on: closing a socket does not disturb who reads it
         self._client.close()
 
     @property
@@ -77,8 +79,8 @@ class Transport:
         raise AssertionError  # the last round returns or raises
 
     @contextmanager
-    def stream(self, path: str, params: Params, read: float) -> Iterator[httpx2.Response]:
-        """An answer that is read as it comes; `read` is how many seconds it may be silent.
+    def stream(self, path: str, params: Params, read: float) -> Iterator[tuple[httpx2.Response, socket.socket]]:
+        """An answer that is read as it comes, and its socket; `read` is how many seconds it may be silent.
 
         Raises httpx2.TransportError: its reader knows how to go on.
         """
@@ -88,14 +90,26 @@ class Transport:
             answer = self._client.send(request, stream=True)
         except PLUGIN_ERRORS as error:
             raise self._no_credentials(error) from None
-        with closing(answer):
-            yield answer
+        connection: socket.socket = answer.extensions["network_stream"].get_extra_info("socket")
+        self._streams.add(connection)
+        try:
+            with closing(answer):
+                yield answer, connection
+        finally:
+            self._streams.discard(connection)
 
     def _unreachable(self, error: httpx2.TransportError) -> Unreachable:
         return Unreachable(f"cannot reach the cluster: {connect.why(error)}", where=self.place, hint=LOGIN)
 
     def _no_credentials(self, error: BaseException) -> ClusterError:
         return ClusterError(f"no credentials: {connect.plugin(error)}", where=self.place, hint=LOGIN)
+
+
+def wake(connection: socket.socket) -> None:
+    """End a connection that another thread reads."""
+    with suppress(OSError):  # the other side was faster
+        # Not SSLSocket.shutdown, which takes the TLS state away under the reader's feet.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def _again(answer: httpx2.Response, method: str, *, safe: bool) -> bool:

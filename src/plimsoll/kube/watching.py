@@ -16,7 +16,7 @@ import msgspec
 from plimsoll.kube import connect
 from plimsoll.kube.answers import AnswerError, Unreachable, decoded, error
 from plimsoll.kube.objects import Obj, mapping, name, namespace, number, text
-from plimsoll.kube.transport import Transport
+from plimsoll.kube.transport import Transport, wake
 
 Listed = tuple[list[Obj], str]  # objects and the resourceVersion they are of
 SYNCED = "SYNCED"  # not of the API: the first list has been told whole
@@ -87,6 +87,9 @@ class Watch:
                 self._failed(f"lost the cluster while watching: {connect.why(failure)}")
             except msgspec.DecodeError:
                 self._failed("what the cluster sends is no stream of events")
+            except (RuntimeError, ValueError):  # the HTTP client and TLS do not like to be closed while they are used
+                if not self._transport.closed:
+                    raise
             else:
                 # Every watch ends now and then; a server that ends each at once is not pressed.
                 self._failures = 0
@@ -130,13 +133,16 @@ class Watch:
             "resourceVersion": self._version,
             "timeoutSeconds": str(int(_SERVED)),
         }
-        with self._transport.stream(self._path, params, _SILENCE) as answer:
+        with self._transport.stream(self._path, params, _SILENCE) as (answer, connection):
             if answer.status_code == HTTPStatus.GONE:
                 raise _ExpiredError
             if answer.status_code != HTTPStatus.OK:
                 answer.read()
                 decoded(answer, self._path)
-            with self._guarded(answer), suppress(httpx2.ReadTimeout):  # dead, or without bookmarks: the next try tells
+            with (
+                self._guarded(connection),
+                suppress(httpx2.ReadTimeout),
+            ):  # dead, or without bookmarks: the next try tells
                 for line in _lines(answer.iter_bytes()):
                     if self._ends():
                         return
@@ -163,17 +169,14 @@ class Watch:
         return kind, obj
 
     @contextmanager
-    def _guarded(self, answer: httpx2.Response) -> Iterator[None]:
+    def _guarded(self, connection: socket.socket) -> Iterator[None]:
         """Meanwhile a thread wakes the reader, which sleeps in the socket, once the caller wants no more."""
-        connection: socket.socket = answer.extensions["network_stream"].get_extra_info("socket")
         done = threading.Event()
 
         def guard() -> None:
             while not done.wait(_TICK):
                 if self._ends():
-                    with suppress(OSError):  # the other side was faster
-                        # Not SSLSocket.shutdown, which takes the TLS state away under the reader's feet.
-                        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+                    wake(connection)
                     return
 
         thread = threading.Thread(target=guard, name="watch-guard", daemon=True)
