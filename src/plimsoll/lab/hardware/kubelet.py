@@ -125,7 +125,7 @@ def _containers(pod: Obj, field: str, plan: Plan, now: str, *, past: bool, init:
     """
     statuses = "initContainerStatuses" if init else "containerStatuses"
     known = {text(each, "name"): each for each in items(pod, "status", statuses)}
-    waiting = "PodInitializing" if items(pod, "spec", "initContainers") and not plan.stuck else "ContainerCreating"
+    waiting = "PodInitializing" if items(pod, "spec", "initContainers") else "ContainerCreating"
     made = []
     for container in items(pod, "spec", field):
         title = text(container, "name")

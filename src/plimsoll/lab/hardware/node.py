@@ -182,6 +182,8 @@ class _Look:
         pod = self.pods.get(operand)
         if pod is None:
             return now
+        if not any(each.get("name") == "config-manager" for each in items(pod, "spec", "containers")):
+            return Choice()  # its DaemonSet was made before there was a config
         uid = text(pod, "metadata", "uid")
         before = self.memory.loaded.get(uid) if started(pod) else None
         if before is not None and (before.key == now.key or now.no_such):
@@ -290,7 +292,11 @@ class _Look:
     def _events(self) -> dict[str, Obj]:
         found: dict[str, Obj] = {}
         for operand, pod in self.pods.items() if "pods" not in self.held else ():
-            found |= events(pod, self.plans.get(operand, Plan()), self.view.now)
+            plan = self.plans.get(operand, Plan())
+            sent = events(pod, plan, self.view.now)
+            if plan.stuck and not sent:
+                self.again.append(1.0)
+            found |= sent
         return found
 
     def _metadata(self) -> Obj:
