@@ -18,6 +18,7 @@ from plimsoll.kube import kinds
 from plimsoll.kube.apply import NotApplied, apply_all
 from plimsoll.kube.client import Client, Conflict, NotFound, NotYet, Refused, Unreachable
 from plimsoll.kube.objects import Obj
+from tests.unit.kube.realserver import MISSING, real_api_server
 from tests.unit.kube.writable import Api, Fault, refusal, serving
 
 CM = "v1/ConfigMap"
@@ -520,3 +521,35 @@ def test_apply_all_goes_in_order_and_collects_refusals(api: Api, client: Client)
     assert "c0 is odd" in str(caught.value)
     assert "and 2 more" in str(caught.value)
     assert len(api.asked("PATCH")) == before + 20
+
+
+@pytest.mark.skipif(bool(MISSING), reason=MISSING)
+def test_a_real_api_server(tmp_path: Path) -> None:
+    crd = {
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": {"kind": "Thing", "plural": "things"},
+                 "versions": [{"name": "v1", "served": True, "storage": True,
+                               "schema": {"openAPIV3Schema": {"type": "object"}}}]},
+    }  # fmt: skip
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}}
+    thing = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t", "namespace": "n"}}
+    with real_api_server(tmp_path / "server") as config, Client(config) as client:
+        apply_all(client, [thing, crd, space, *(config_map(f"c{number}") for number in range(600))])
+        assert client.get("example.com/v1/Thing", "t", "n")
+        assert len(client.list(CM, "n")) == 600  # two pages
+        watch = Watching(client)
+        watch.until(("ADDED", "c99"))  # the last one by name
+        client.patch(CM, "c1", {"data": {"k": "v"}}, "n")
+        client.delete(CM, "c2", "n")
+        watch.until(("MODIFIED", "c1"), ("DELETED", "c2"))
+        watch.end()
+        with pytest.raises(Conflict, match="conflict with"):
+            client.apply(config_map("c1", k="w"), force=False)
+        assert client.apply(config_map("c1", k="w"))["data"] == {"k": "w"}
+        with pytest.raises(Refused, match="not declared in schema"):
+            client.apply(config_map("c1") | {"bogus": 1})
+        with pytest.raises(Refused, match=r"spec\.containers"):
+            client.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n"}, "spec": {}})
+        with pytest.raises(NotFound, match='namespaces "m" not found'):
+            client.apply(config_map("c", "m"))
