@@ -95,7 +95,7 @@ def test_a_job_of_eight_gpus_is_admitted_runs_and_completes(lab: Lab, queues: st
     (pod,) = lab.client.list("v1/Pod", queues, labels="job-name=eight")
     assert text(pod, "spec", "nodeName").startswith("h100-")
     lab.wait("batch/v1/Job", "eight", queues, lambda job: _is(job, "Complete"))
-    assert _is(_workload(lab, queues, "eight"), "Finished")
+    lab.wait(f"{QUEUE}/Workload", text(workload, "metadata", "name"), queues, lambda it: _is(it, "Finished"))
 
 
 def test_a_borrower_is_preempted_when_the_owner_reclaims(lab: Lab, queues: str) -> None:

@@ -18,6 +18,7 @@ from plimsoll.spec.pools import Pool
 
 RELEASE = "v25.3.2"  # what the pseudo-version of the Go module is, as the release's own tag names it
 _SHARING = "plimsoll-device-plugin"
+_WHOLE = "whole-gpus"  # of nodes that no label says otherwise of; the chart makes an invalid object without a default
 _LAYOUTS = "plimsoll-mig-parted"
 
 
@@ -32,7 +33,7 @@ def chart_values(platform: Platform | None) -> dict[str, Any]:
     if strategies:
         values["mig"] = {"strategy": "mixed" if "mixed" in strategies else "single"}
     if any(_sharing(pool) for pool in platform.pools):
-        values["devicePlugin"] = {"config": {"name": _SHARING}}
+        values["devicePlugin"] = {"config": {"name": _SHARING, "default": _WHOLE}}
     if any(_own_layout(pool) for pool in platform.pools):
         values["migManager"] = {"config": {"name": _LAYOUTS, "default": "all-disabled"}}
     tolerations = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
@@ -58,7 +59,7 @@ def config_maps(platform: Platform | None, namespace: str) -> list[Obj]:
             layouts[mig_config(pool)] = [{"devices": "all", "mig-enabled": True, "mig-devices": layout}]
     made = []
     if sharing:
-        made.append(_map(_SHARING, namespace, sharing))
+        made.append(_map(_SHARING, namespace, {_WHOLE: "version: v1\n", **sharing}))
     if any(_own_layout(pool) for pool in platform.pools):
         document = yaml.safe_dump({"version": "v1", "mig-configs": layouts}, sort_keys=False)
         made.append(_map(_LAYOUTS, namespace, {"config.yaml": document}))

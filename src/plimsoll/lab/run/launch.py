@@ -49,20 +49,21 @@ def up(settings: Settings, progress: Progress | None = None, *, folder: Folder |
                 where=settings.name,
                 hint=f"`plimsoll lab down --name {settings.name}` first, or choose another --name",
             )
-        return _wait(folder, None, progress)
+        return _wait(folder, progress)
     _clear(folder)
     folder.settings.write_bytes(msgspec.json.encode(settings))
     with folder.supervisor_log.open("ab") as log:
-        child = subprocess.Popen(  # noqa: S603  # our own program
+        subprocess.run(  # noqa: S603  # our own program, which goes on by itself
             [sys.executable, "-m", "plimsoll.lab.run.supervisor", str(folder.root)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
+            check=False,
             env={key: value for key, value in os.environ.items() if not key.startswith(("KUBE", "HELM_"))},
         )
     try:
-        return _wait(folder, child, progress)
+        return _wait(folder, progress)
     except BaseException:  # Ctrl-C too: nothing half-started stays
         down(folder)
         raise
@@ -97,10 +98,10 @@ def all_labs() -> list[State]:
     return [state for state in found if state]
 
 
-def _wait(folder: Folder, child: subprocess.Popen[bytes] | None, progress: Progress | None) -> State:
+def _wait(folder: Folder, progress: Progress | None) -> State:
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
-        ended = child is not None and child.poll() is not None
+        ended = not alive(folder)
         state = read(folder)
         if state and state.phase == "failed":
             raise LabError(state.error, where="lab", hint=state.hint or f"logs: {folder.logs}")

@@ -237,9 +237,10 @@ def main() -> int:
     folder = Folder(Path(sys.argv[1]))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx2").setLevel(logging.WARNING)
-    lock = hold(folder.lock)
-    if lock is None:
+    if hold(folder.lock) is None:
         return 1
+    if os.fork():  # whoever started us goes on; the child keeps the lock
+        return 0
     settings = folder.load()
     shutil.rmtree(folder.etcd, ignore_errors=True)
     shutil.rmtree(folder.pristine, ignore_errors=True)
