@@ -293,14 +293,22 @@ def test_a_proxy_is_not_for_loopback(api: Api, tmp_path: Path, monkeypatch: pyte
 
 
 def test_sixteen_threads_and_as_many_watches(api: Api, client: Client) -> None:
-    stop = threading.Event()
+    stop, told = threading.Event(), [set[str]() for _ in range(16)]
+
+    def watch(names: set[str]) -> None:
+        for _, obj in client.watch(CM, stop=stop):
+            names.add(obj["metadata"]["name"])
+
+    deadline = time.monotonic() + 30
     with ThreadPoolExecutor(32) as pool:
-        watches = [pool.submit(lambda: list(client.watch(CM, stop=stop))) for _ in range(16)]
+        watches = [pool.submit(watch, names) for names in told]
         list(pool.map(client.apply, [config_map(f"c{number}") for number in range(160)]))
-        time.sleep(0.3)
+        while any(len(names) < 160 for names in told) and time.monotonic() < deadline:
+            time.sleep(0.05)
         stop.set()
-        told = [{obj["metadata"]["name"] for _, obj in each.result(10)} for each in watches]
-    assert all(len(each) == 160 for each in told)
+        for each in watches:
+            each.result(10)
+    assert all(len(names) == 160 for names in told)
 
 
 # Watching
@@ -381,7 +389,6 @@ def test_a_bookmark_moves_on_without_a_word(api: Api, watching: Watching) -> Non
     deadline = time.monotonic() + 10
     while api.lines and time.monotonic() < deadline:
         time.sleep(0.01)
-    time.sleep(0.1)
     api.version = 150
     api.cut()
     api.put("configmaps", "b", "n")
@@ -443,12 +450,12 @@ def test_a_server_that_stays_away(api: Api, client: Client, monkeypatch: pytest.
 def test_a_watch_ends_when_told_by_anyone(api: Api, client: Client) -> None:
     began = time.monotonic()
     assert list(client.watch(CM, "n", timeout=0.3)) == []
-    assert 0.3 <= time.monotonic() - began < 2
+    assert 0.3 <= time.monotonic() - began < 8
     watch = Watching(client)
     time.sleep(0.2)
     began = time.monotonic()
     watch.end()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 8
     watch = Watching(client)
     time.sleep(0.2)
     client.close()
@@ -549,7 +556,10 @@ def test_a_real_api_server(tmp_path: Path) -> None:
         assert client.apply(config_map("c1", k="w"))["data"] == {"k": "w"}
         with pytest.raises(Refused, match="not declared in schema"):
             client.apply(config_map("c1") | {"bogus": 1})
-        with pytest.raises(Refused, match=r"spec\.containers"):
-            client.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n"}, "spec": {}})
+        with pytest.raises(Refused, match=r"spec\.template\.spec\.containers: Required"):
+            client.apply({
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "namespace": "n"},
+                "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}}},
+            })  # fmt: skip
         with pytest.raises(NotFound, match='namespaces "m" not found'):
             client.apply(config_map("c", "m"))
