@@ -88,7 +88,7 @@ def test_a_driver_upgrade_walks_the_nodes_and_a_budget_holds_one(lab: Lab, held:
     policy = lab.client.get(POLICY, "cluster-policy")
     before = text(policy, "spec", "driver", "version")
     upgrade = {"autoUpgrade": True, "maxParallelUpgrades": 0, "maxUnavailable": "100%"}
-    upgrade["drain"] = {"enable": True, "force": True, "deleteEmptyDir": True, "timeoutSeconds": 300}  # type: ignore[assignment]
+    upgrade["drain"] = {"enable": True, "force": True, "deleteEmptyDir": True, "timeoutSeconds": 300}
     driver = {"version": "580.126.16", "upgradePolicy": upgrade}
     lab.client.patch(POLICY, "cluster-policy", {"spec": {"driver": driver}})
     lab.wait("v1/Node", "h100-0", "", lambda it: _driver(it) == "580.126.16", patience=120)

@@ -14,6 +14,7 @@ VERBS = {
     "logs": "Print the end of a program's log.",
     "fault": "Give a lab a fault; without one, list them.",
     "heal": "Undo one fault of a lab, or all of them.",
+    "interrupt": "Take a spot node of a lab back, as a cloud does.",
     "reset": "Put a lab back to how it was when it became ready.",
     "down": "End a lab and remove what it kept.",
 }
@@ -25,6 +26,7 @@ _WHERE = {
     "logs": "lab_life:logs",
     "fault": "lab_fault:fault",
     "heal": "lab_fault:heal",
+    "interrupt": "lab_fault:interrupt",
     "reset": "lab_life:reset",
     "down": "lab_life:down",
 }

@@ -1,12 +1,14 @@
-"""`plimsoll lab fault` and `plimsoll lab heal`: break a lab on purpose, and mend it."""
+"""`plimsoll lab fault`, `heal` and `interrupt`: break a lab on purpose, and mend it."""
 
 from __future__ import annotations
 
 import click
 
 from plimsoll.cli.lab_life import named
+from plimsoll.cli.progress import bar
 from plimsoll.errors import InputError
 from plimsoll.kube.client import Client
+from plimsoll.lab import spot
 from plimsoll.lab.faults import registry
 from plimsoll.lab.faults.give import give
 from plimsoll.lab.faults.hands import heal as undo
@@ -46,6 +48,26 @@ def heal(name: str, id_: str | None) -> None:
     with Client(folder.kubeconfig) as client:
         healed = undo(folder, client, chosen)
     click.echo(f"healed: {', '.join(healed)}" if healed else "nothing to heal", err=True)
+
+
+@click.command("interrupt")
+@named
+@click.argument("node")
+@click.option("--notice", default=120.0, show_default=True, type=click.FloatRange(0, 600), help="Seconds of notice.")
+@click.option(
+    "--agent", type=click.Choice(["nth", "karpenter", "none"]), default="nth", show_default=True,
+    help="Who acts on it: AWS's node termination handler, Karpenter, nobody.",
+)  # fmt: skip
+@click.option("--for-good", is_flag=True, help="No machine comes back in its place.")
+def interrupt(name: str, node: str, notice: float, agent: spot.Agent, for_good: bool) -> None:
+    """Take a spot node of a lab back, as a cloud does: notice, drain, gone."""
+    folder = _running(name)
+    with Client(folder.kubeconfig) as client:
+        with bar("interrupt") as progress:
+            gone = spot.interrupt(client, node, notice=notice, agent=agent, progress=progress)
+        if not for_good:
+            spot.bring_back(client, gone)
+    click.echo(f"{node} is gone" if for_good else f"{node} was taken and a new one is there", err=True)
 
 
 def _running(name: str) -> Folder:
