@@ -196,7 +196,6 @@ class ControlPlane:
         return Program(
             name="kwok",
             argv=argv,
-            env={"HOME": str(self._folder.root)},  # it reads ~/.kwok
             ready=http_probe(f"http://{LOOPBACK}:{port}/healthz"),
         )
 

@@ -23,13 +23,14 @@ _log = logging.getLogger(__name__)
 
 _PAUSE = 0.05  # seconds between two looks at a program that starts
 _BACKOFF = (0.2, 1.0, 3.0, 10.0)  # seconds before each further start of a program that keeps dying
+_SAID = 400  # characters
 _STEADY = 30.0  # seconds; one that ran this long is started again at once
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
     """What to run.
 
-    argv: with absolute paths. env: all of it, nothing is inherited. ready: returns when it can be used,
+    argv: with absolute paths. env: all of it but HOME; nothing is inherited. ready: returns when it can be used,
     raises or returns False while it cannot. patience: seconds until a start without `ready` is a failure.
     """
 
@@ -93,10 +94,10 @@ class Process:
         """Bytes of memory it and its children hold now."""
         return sum(_resident(pid) for pid in _family(self.pid)) if self.pid else 0
 
-    def tail(self, lines: int = 8) -> str:
-        """The end of its log."""
-        with suppress(OSError):
-            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+    def tail(self) -> str:
+        """The last thing its log says, in a line that fits a message."""
+        with suppress(OSError, IndexError):
+            return self.log.read_text(errors="replace").splitlines()[-1][:_SAID]
         return ""
 
     async def _spawn(self) -> None:
@@ -108,7 +109,7 @@ class Process:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env=dict(program.env),
+                    env={"HOME": str(self._folder), **program.env},
                     cwd=self._folder,
                     preexec_fn=partial(die_with, os.getpid()),
                 )
@@ -129,7 +130,7 @@ class Process:
                     return
             await asyncio.sleep(_PAUSE)
         raise LabError(
-            f"{program.name} did not become ready within {program.patience:.0f} s; its last lines:\n{self.tail()}",
+            f"{program.name} did not become ready; it said last: {self.tail() or 'nothing'}",
             where=str(self.log),
         )
 

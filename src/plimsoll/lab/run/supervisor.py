@@ -132,7 +132,7 @@ class Supervisor:
         cluster = self._cluster
         access = cluster.plane.access
         python = [sys.executable, "-m"]
-        env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "PYTHONUNBUFFERED": "1"}
+        env = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONUNBUFFERED": "1"}
         hardware = [
             *python,
             "plimsoll.lab.hardware",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import yaml
 
 from plimsoll.kube import helm
 from plimsoll.kube.objects import mapping, text
+from plimsoll.lab import values
 from plimsoll.lab.run import deployed
 from plimsoll.lab.run.cluster import Cluster
 from plimsoll.lab.run.controlplane import http_probe
@@ -19,15 +24,29 @@ _MANAGER = "kueue-controller-manager"
 
 async def declare(cluster: Cluster) -> None:
     """Install the chart. The module's chart names a branch for the image; the release's tag is what users get."""
+    chart = cluster.programs.asset("kueue", "charts/kueue")
     image = {"tag": cluster.programs.versions["kueue"], "pullPolicy": "IfNotPresent"}
+    settings = _configuration(chart, values.kueue_config(cluster.platform))
     await cluster.call(
         helm.install,
-        cluster.programs.asset("kueue", "charts/kueue"),
+        chart,
         name="kueue",
         namespace=NAMESPACE,
-        values={"controllerManager": {"manager": {"image": image}}},
+        values={
+            "controllerManager": {"manager": {"image": image}},
+            "managerConfig": {"controllerManagerConfigYaml": settings},
+        },
         kubeconfig=cluster.plane.access.admin,
     )
+
+
+def _configuration(chart: Path, ours: Mapping[str, Any]) -> str:
+    """The chart's Configuration, which it takes only as a whole, with what we say in each of its blocks."""
+    usual = yaml.safe_load((chart / "values.yaml").read_text())
+    settings = yaml.safe_load(usual["managerConfig"]["controllerManagerConfigYaml"])
+    for key, block in ours.items():
+        settings[key] = {**mapping(settings, key), **block}
+    return yaml.safe_dump(settings, sort_keys=False)
 
 
 async def start(cluster: Cluster) -> None:

@@ -11,11 +11,17 @@ from plimsoll.lab.telemetry import prometheus as scraping
 
 NAMESPACE = "monitoring"
 PORT = 9090
+HOST = "0.90"  # within the ClusterIPs, among those that are never given out by chance: manifests may name it
 
 
 async def declare(cluster: Cluster) -> None:
-    """The namespace and the Service; its endpoints are the process."""
+    """The namespace and the Service; its endpoints are the process.
+
+    No name service runs in a lab, so whoever asks Prometheus asks its address: 127.96.0.90, unless labs share the
+    host's loopback.
+    """
     labels = {"app.kubernetes.io/name": "prometheus"}
+    address = f"{cluster.network.prefix}.{HOST}"
     await cluster.apply(
         [
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
@@ -23,7 +29,7 @@ async def declare(cluster: Cluster) -> None:
                 "apiVersion": "v1",
                 "kind": "Service",
                 "metadata": {"name": "prometheus", "namespace": NAMESPACE, "labels": labels},
-                "spec": {"ports": [{"name": "web", "port": PORT}]},
+                "spec": {"clusterIP": address, "ports": [{"name": "web", "port": PORT}]},
             },
         ]
     )
