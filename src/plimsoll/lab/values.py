@@ -1,4 +1,4 @@
-"""What the lab tells the GPU Operator's chart about a platform's pools, and what it writes on their nodes for it.
+"""What the lab tells the charts of the GPU Operator and Kueue about a platform, and writes on its nodes for them.
 
 The operator that can be built from Go modules is v25.3.2; the chart in its module is a development one, so the
 images are named by value.
@@ -17,6 +17,18 @@ from plimsoll.spec.model import Platform
 from plimsoll.spec.pools import Pool
 
 RELEASE = "v25.3.2"  # what the pseudo-version of the Go module is, as the release's own tag names it
+_TOOLKIT = "v1.19.1"
+_TOOLKIT_ENV = {
+    "ACCEPT_NVIDIA_VISIBLE_DEVICES_ENVVAR_WHEN_UNPRIVILEGED": "false",
+    "ACCEPT_NVIDIA_VISIBLE_DEVICES_AS_VOLUME_MOUNTS": "true",
+}
+_EXPORTER = "4.5.3-4.8.2-distroless"
+_EXPORTER_ENV = {
+    "DCGM_EXPORTER_LISTEN": ":9400",  # the chart's own three: a list of ours takes the place of its
+    "DCGM_EXPORTER_KUBERNETES": "true",
+    "DCGM_EXPORTER_COLLECTORS": "/etc/dcgm-exporter/dcp-metrics-included.csv",
+    "KUBERNETES_VIRTUAL_GPUS": "true",  # else the series of shared GPUs name no pod
+}
 _SHARING = "plimsoll-device-plugin"
 _WHOLE = "whole-gpus"  # of nodes that no label says otherwise of; the chart makes an invalid object without a default
 _LAYOUTS = "plimsoll-mig-parted"
@@ -28,7 +40,7 @@ def chart_values(platform: Platform | None) -> dict[str, Any]:
     values: dict[str, Any] = {"operator": own, "validator": own, "nodeStatusExporter": own}
     if platform is None:
         return values
-    values["driver"] = {"version": str(platform.operator.driver.version)}
+    values.update(_hardened(platform))
     strategies = {pool.partition.mig.strategy for pool in platform.pools if pool.partition.mig}
     if strategies:
         values["mig"] = {"strategy": "mixed" if "mixed" in strategies else "single"}
@@ -45,6 +57,34 @@ def chart_values(platform: Platform | None) -> dict[str, Any]:
     values["daemonsets"] = {"tolerations": tolerations}
     values["node-feature-discovery"] = {"worker": {"tolerations": tolerations}}
     return values
+
+
+def _hardened(platform: Platform) -> dict[str, Any]:
+    """What a production platform asks of the chart beside its pools, as whoever runs it would write it.
+
+    Toolkit and exporter are newer than those the release brings, which have known flaws; the others stay the release's.
+    With CDI the device plugin names a pod's devices, and the toolkit need not believe the pod's environment.
+    """
+    driver, upgrades = platform.operator.driver, platform.operator.upgrades
+    own = {"enabled": driver.managed_by == "operator", "version": str(driver.version)}
+    policy = {
+        "maxUnavailable": upgrades.max_unavailable.write(),
+        "drain": {"timeoutSeconds": int(upgrades.drain.timeout.seconds)},
+    }
+    return {
+        "driver": {**own, "kernelModuleType": driver.kernel_module, "upgradePolicy": policy},
+        "cdi": {"enabled": True},
+        "toolkit": {"version": _TOOLKIT, "env": _env(_TOOLKIT_ENV)},
+        "dcgmExporter": {
+            "version": _EXPORTER,
+            "env": _env(_EXPORTER_ENV),
+            "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
+        },
+    }
+
+
+def _env(values: dict[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in values.items()]
 
 
 def config_maps(platform: Platform | None, namespace: str) -> list[Obj]:
@@ -64,6 +104,24 @@ def config_maps(platform: Platform | None, namespace: str) -> list[Obj]:
         document = yaml.safe_dump({"version": "v1", "mig-configs": layouts}, sort_keys=False)
         made.append(_map(_LAYOUTS, namespace, {"config.yaml": document}))
     return made
+
+
+def kueue_config(platform: Platform | None) -> dict[str, Any]:
+    """What Kueue's Configuration says beside the chart's own.
+
+    CPU and memory come with the GPUs of a node, so only GPUs are counted.
+    """
+    counted = {"excludeResourcePrefixes": ["cpu", "memory", "ephemeral-storage"]}
+    settings: dict[str, Any] = {"resources": counted, "metrics": {"enableClusterQueueResources": True}}
+    if platform is None:
+        return settings
+    queueing = platform.queueing
+    again = {"timestamp": "Eviction", "backoffLimitCount": 5, "backoffBaseSeconds": 60, "backoffMaxSeconds": 3600}
+    timeout = f"{int(queueing.wait_for_pods_ready.seconds)}s"
+    settings["waitForPodsReady"] = {"timeout": timeout, "recoveryTimeout": timeout, "requeuingStrategy": again}
+    if queueing.fair_sharing:
+        settings["fairSharing"] = {"preemptionStrategies": ["LessThanOrEqualToFinalShare", "LessThanInitialShare"]}
+    return settings
 
 
 def node_labels(pool: Pool) -> dict[str, str]:

@@ -9,7 +9,7 @@ from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.check.words import brief
 from plimsoll.gpus.mig import resource_name
 from plimsoll.kube import kinds
-from plimsoll.kube.nodes import capacity, dra_nodes, gpu_nodes
+from plimsoll.kube.nodes import allocatable, capacity, dra_nodes, gpu_nodes
 from plimsoll.kube.objects import Obj, labels, mapping, name, text
 from plimsoll.kube.operands import cluster_policy
 from plimsoll.kube.pods import trouble
@@ -211,12 +211,13 @@ def no_whole_gpus_beside_slices(case: Case) -> Iterator[Finding]:
 
     After a change to the mixed strategy the kubelet can keep counting `nvidia.com/gpu` beside the
     MIG resources. Pods that ask for a whole GPU are placed there and fail, again and again. A node
-    where the layout leaves some GPUs whole offers both rightly.
+    where the layout leaves some GPUs whole offers both rightly; one that still counts them and gives
+    none, as every kubelet does for five minutes after a change, takes no such pod (GPU061 says so).
     """
     for node in gpu_nodes(case.snapshot):
         offered = capacity(node)
         whole, sliced = offered.get("nvidia.com/gpu", 0), [r for r, n in offered.items() if n and "/mig-" in r]
-        if not whole or not sliced or change_of(case, node):
+        if not whole or not sliced or change_of(case, node) or allocatable(node).get("nvidia.com/gpu") == 0:
             continue
         wanted = wish(case, node)
         replicas = labels(node).get("nvidia.com/gpu.replicas")
