@@ -7,12 +7,11 @@ from plimsoll.kube.pods import gpu_requests
 from plimsoll.lab.faults import operands
 from plimsoll.lab.faults.hands import Hands
 from plimsoll.lab.faults.model import Fault
-from plimsoll.lab.faults.operands import DRIVER, GATE, NAMESPACE, failing
+from plimsoll.lab.faults.operands import DRIVER, GATE, NAMESPACE, NEXT_DRIVER, failing
 
 _STATE = "nvidia.com/gpu-driver-upgrade-state"
 _SKIP = "nvidia.com/gpu-driver-upgrade.skip"
 _CTR, _MANAGER = "nvidia-driver-ctr", "k8s-driver-manager"
-_NEXT = "580.126.20"
 _WINDOW = 25  # minutes: a driver may take the 21 of its startup probe
 _HEADERS = (
     "Installing Linux kernel headers... E: Unable to locate package linux-headers-6.8.0-1029-aws "
@@ -38,13 +37,13 @@ def _stepped_aside(hands: Hands) -> bool:
 
 
 def _version(hands: Hands, **upgrades: object) -> None:
-    operands.policy(hands, {"driver": {"version": _NEXT, "upgradePolicy": upgrades}})
+    operands.policy(hands, {"driver": {"version": NEXT_DRIVER, "upgradePolicy": upgrades}})
 
 
 def _wanted(hands: Hands) -> bool:
     """Whether the driver's DaemonSet asks for the new version."""
     found = hands.get("apps/v1/DaemonSet", DRIVER, NAMESPACE)
-    return _NEXT in text(found, "spec", "template", "spec", "containers", 0, "image")
+    return NEXT_DRIVER in text(found, "spec", "template", "spec", "containers", 0, "image")
 
 
 def _outdated(hands: Hands) -> bool:
@@ -107,7 +106,7 @@ def _canary(hands: Hands) -> None:
 
 def _mixed(hands: Hands) -> bool:
     done = _states(hands).get(hands.node) == "upgrade-done"
-    return done and text(labels(operands.node(hands)), "nvidia.com/cuda.driver-version.full") == _NEXT
+    return done and text(labels(operands.node(hands)), "nvidia.com/cuda.driver-version.full") == NEXT_DRIVER
 
 
 def _newer_image(hands: Hands) -> None:

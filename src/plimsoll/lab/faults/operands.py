@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from plimsoll.errors import LabError
 from plimsoll.kube.objects import Obj, annotations_of, get, items, labels, mapping, name, namespace, text
-from plimsoll.kube.operands import OPERANDS, operand_of
+from plimsoll.kube.operands import operand_of
 from plimsoll.kube.pods import gpu_requests, ready, trouble
 from plimsoll.lab.faults.hands import Hands
 from plimsoll.lab.faults.model import Fault
@@ -16,12 +16,12 @@ from plimsoll.lab.hardware.conditions import Condition
 NAMESPACE = "gpu-operator"
 POLICY = ("nvidia.com/v1/ClusterPolicy", "cluster-policy")
 NFD = "gpu-operator-node-feature-discovery"
+NEXT_DRIVER = "595.99.02"  # newer than what platforms of the lab declare
 GATE = "nvidia.com/gpu.deploy."
 DRIVER, TOOLKIT = "nvidia-driver-daemonset", "nvidia-container-toolkit-daemonset"
 PLUGIN, VALIDATOR = "nvidia-device-plugin-daemonset", "nvidia-operator-validator"
 GFD, EXPORTER = "gpu-feature-discovery", "nvidia-dcgm-exporter"
 BY_RUNTIME = (VALIDATOR, PLUGIN, GFD, EXPORTER)  # that run in the nvidia runtime
-_ORDER = [each.daemonset for each in OPERANDS]
 _PAUSE, _PATIENCE = 0.3, 20.0
 
 
@@ -63,9 +63,16 @@ def renew(hands: Hands, *apps: str) -> None:
         hands.end_pod(name(each), NAMESPACE)
 
 
-def after(app: str) -> tuple[str, ...]:
-    """The operands that start after this one."""
-    return tuple(_ORDER[_ORDER.index(app) + 1 :])
+def follow(hands: Hands, app: str) -> None:
+    """Have what needs the driver or the toolkit start anew, as after a reboot: it waits. app: the one that fails."""
+    gates = (TOOLKIT, VALIDATOR) if app == DRIVER else (VALIDATOR,)
+    renew(hands, *gates)  # they let the others start: first they must be seen to wait
+    until(lambda: all(says(hands, each, "init") for each in gates), f"{', '.join(gates)} wait")
+    renew(hands, *(text(labels(each), "app") for each in pods(hands) if not _is(each, DRIVER, TOOLKIT, VALIDATOR)))
+
+
+def _is(pod: Obj, *apps: str) -> bool:
+    return text(labels(pod), "app") in apps
 
 
 def says(hands: Hands, app: str, *states: str) -> bool:
@@ -88,7 +95,7 @@ def failing(
     ended: str = "Error",
     later: int = 0,
 ) -> Fault:
-    """A container of an operand that fails on a node, and all that starts after it waits.
+    """A container of an operand that fails on a node, and what needs it waits.
 
     state: as `pods.trouble` then calls it. The rest: as in `Condition`.
     """
@@ -99,8 +106,10 @@ def failing(
                       message=message, exit_code=exit_code, ended=ended)
         )  # fmt: skip
         until(lambda: says(hands, app, state), f"{app} on {hands.node}: {state}")
-        fresh = init or reason not in ("CrashLoopBackOff", "NotReady")  # what only a new pod can run into
-        renew(hands, *after(app), *((app,) if fresh else ()))
+        if init or reason not in ("CrashLoopBackOff", "NotReady"):  # what only a new pod can run into
+            renew(hands, app)
+        if app in (DRIVER, TOOLKIT):
+            follow(hands, app)
 
     def shown(hands: Hands) -> bool:
         return says(hands, app, state) and not offers(node(hands))

@@ -9,11 +9,11 @@ from plimsoll.kube.objects import Obj, get, items, mapping, name, number, text
 from plimsoll.lab.faults import operands
 from plimsoll.lab.faults.hands import Hands
 from plimsoll.lab.faults.model import Fault
-from plimsoll.lab.faults.operands import DRIVER, GATE, NAMESPACE, NFD, PLUGIN, POLICY
+from plimsoll.lab.faults.operands import DRIVER, GATE, NAMESPACE, NEXT_DRIVER, NFD, PLUGIN, POLICY
 from plimsoll.lab.hardware.conditions import Condition
 
 _OPERATOR = "gpu-operator"
-_OS = ("system-os_release.ID", "system-os_release.VERSION_ID")
+_KERNEL = "feature.node.kubernetes.io/kernel-version.full"
 _CRD = ("apiextensions.k8s.io/v1/CustomResourceDefinition", "clusterpolicies.nvidia.com")
 _SECOND = "gpu-policy"
 _TAINT = {"key": "example.com/maintenance", "value": "true", "effect": "NoSchedule"}
@@ -25,13 +25,14 @@ _DENIED = (
 _NO_TAG = "failed to resolve reference: nvcr.io/nvidia/driver: manifest unknown: not found"
 
 
-def _no_system(hands: Hands) -> None:
-    """NFD is told to write PCI labels only; those of the operating system go."""
+def _no_kernel(hands: Hands) -> None:
+    """NFD is told to write PCI labels only; those of the kernel go. The operator meets that at its next change."""
     config = "core:\n  labelSources: [pci]\nsources:\n  pci:\n    deviceLabelFields: [vendor]\n"
     hands.change("v1/ConfigMap", f"{NFD}-worker-conf", {"data": {"nfd-worker.conf": config}}, NAMESPACE)
     hands.condition(Condition(id=hands.fault, hold=("nfd",)))
     for machine in operands.gpu_nodes(hands):
-        operands.label(hands, name(machine), {f"feature.node.kubernetes.io/{key}": None for key in _OS})
+        operands.label(hands, name(machine), {_KERNEL: None})
+    operands.policy(hands, {"driver": {"version": NEXT_DRIVER}})
 
 
 def _second_policy(hands: Hands) -> None:
@@ -105,7 +106,7 @@ def _driver_left_to_nobody(hands: Hands) -> None:
     """The ClusterPolicy leaves the driver to NVIDIADrivers; nobody has made one."""
     operands.policy(hands, {"driver": {"useNvidiaDriverCRD": True}})
     operands.until(lambda: not operands.pods(hands, DRIVER), "driver pods gone")
-    operands.renew(hands, *operands.after(DRIVER))
+    operands.follow(hands, DRIVER)
 
 
 def _nothing_offered(hands: Hands) -> bool:
@@ -171,9 +172,9 @@ def _tainted(hands: Hands) -> bool:
 FAULTS: tuple[Fault, ...] = (
     Fault(
         id="GPU011",
-        title="GPU nodes have lost the labels of their operating system, and the operator cannot name the driver image",
+        title="GPU nodes have lost the label of their kernel, and the operator cannot choose a driver image",
         where="cluster",
-        inject=_no_system,
+        inject=_no_kernel,
         shown=lambda hands: operands.policy_state(hands) == ("notReady", "ReconcileFailed"),
     ),
     Fault(
