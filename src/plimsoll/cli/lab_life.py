@@ -44,8 +44,19 @@ def _addons(_context: click.Context, _parameter: click.Parameter, value: str) ->
     "-f", "platform", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Nodes of its pools."
 )
 @click.option("--nodes", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Or these Node manifests.")
+@click.option(
+    "--apply", "manifests", type=click.Path(path_type=Path, exists=True),
+    help="Manifests to apply when everything runs: a file, or a folder's YAML files by name.",
+)  # fmt: skip
 @as_json
-def up(name: str, addons: tuple[str, ...], platform: Path | None, nodes: Path | None, output: str) -> None:
+def up(
+    name: str,
+    addons: tuple[str, ...],
+    platform: Path | None,
+    nodes: Path | None,
+    manifests: Path | None,
+    output: str,
+) -> None:
     """Start a real control plane with fake GPU nodes on this machine.
 
     Everything runs as ordinary processes on loopback; no container engine, no GPU. Without -f or
@@ -53,6 +64,7 @@ def up(name: str, addons: tuple[str, ...], platform: Path | None, nodes: Path | 
 
     \b
     plimsoll lab up -f platform.yaml
+    plimsoll lab up -f examples/practice/platform.yaml --apply examples/practice/manifests
     export KUBECONFIG=$(plimsoll lab status -o json | jq -r .kubeconfig)
     kubectl get nodes
     """
@@ -63,6 +75,7 @@ def up(name: str, addons: tuple[str, ...], platform: Path | None, nodes: Path | 
         addons=addons,
         platform=_text(platform) if platform else "" if nodes else DEFAULT_PLATFORM,
         nodes=_text(nodes) if nodes else "",
+        manifests=manifests_in(manifests) if manifests else "",
     )
     with bar("lab up") as progress:
         state = launch.up(settings, progress)
@@ -166,6 +179,16 @@ def _show(state: State, output: str) -> None:
 
 def _json(value: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def manifests_in(place: Path) -> str:
+    """The YAML of a file, or of a folder's files in the order of their names."""
+    if not place.is_dir():
+        return _text(place)
+    files = sorted(each for each in place.iterdir() if each.suffix in (".yaml", ".yml"))
+    if not files:
+        raise InputError("no YAML file in it", where=str(place))
+    return "\n---\n".join(_text(each) for each in files)
 
 
 def _text(path: Path) -> str:

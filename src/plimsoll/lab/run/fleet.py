@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from plimsoll.kube.objects import Obj, condition, get, labels, mapping, number, text
+from plimsoll.kube.yamldocs import documents
 from plimsoll.lab import nodes, values
 from plimsoll.lab.run.cluster import Cluster
 from plimsoll.spec import derive
@@ -54,6 +55,12 @@ def _create(cluster: Cluster, wanted: list[Obj]) -> None:
         list(pool.map(one, wanted))
 
 
+async def apply(cluster: Cluster) -> None:
+    """Apply the manifests that were given, in their order."""
+    found = documents(cluster.settings.manifests, "manifests")
+    await cluster.apply([document for _line, document in found if document])
+
+
 async def settled(cluster: Cluster) -> None:
     """Wait until nodes are Ready, what the add-ons deployed is available, and the ClusterPolicy is ready."""
     await cluster.until(lambda: _nodes_ready(cluster), "every node Ready")
@@ -61,6 +68,7 @@ async def settled(cluster: Cluster) -> None:
     await cluster.until(lambda: _gpus_offered(cluster), "every GPU offered", patience=180.0)
     if "gpu-operator" in cluster.settings.addons:
         await cluster.until(lambda: _policy_ready(cluster), "ClusterPolicy ready", patience=120.0)
+    await cluster.until(lambda: _pods_placed(cluster), "every pod placed", patience=120.0)
 
 
 def _nodes_ready(cluster: Cluster) -> bool:
@@ -90,3 +98,7 @@ def _deployments_ready(cluster: Cluster) -> bool:
 def _policy_ready(cluster: Cluster) -> bool:
     found = cluster.client.list("nvidia.com/v1/ClusterPolicy")
     return bool(found) and all(get(each, "status", "state") == "ready" for each in found)
+
+
+def _pods_placed(cluster: Cluster) -> bool:
+    return not cluster.client.list("v1/Pod", fields="status.phase=Pending")

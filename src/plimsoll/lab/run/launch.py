@@ -16,7 +16,8 @@ from pathlib import Path
 import msgspec
 
 from plimsoll.errors import InputError, LabError, PlimsollError
-from plimsoll.lab import home
+from plimsoll.kube.yamldocs import documents
+from plimsoll.lab import home, nodes
 from plimsoll.lab.run import control
 from plimsoll.lab.run.settings import Folder, Settings, platform_of
 from plimsoll.lab.run.state import State, alive, read
@@ -41,7 +42,7 @@ def up(settings: Settings, progress: Progress | None = None, *, folder: Folder |
     Raises PlimsollError with what went wrong and where its logs are.
     """
     folder = folder or folder_of(settings.name)
-    platform_of(settings)
+    _read_all(settings)
     if alive(folder):
         if folder.load() != settings:
             raise InputError(
@@ -96,6 +97,16 @@ def all_labs() -> list[State]:
         return []
     found = (read(Folder(each)) for each in sorted(root.iterdir()) if each.is_dir())
     return [state for state in found if state]
+
+
+def _read_all(settings: Settings) -> None:
+    """Read what was given before anything is started. Raises InputError with what is wrong in it."""
+    platform_of(settings)
+    if settings.nodes:
+        nodes.nodes_from(settings.nodes)
+    for line, document in documents(settings.manifests, "manifests"):
+        if document is not None and not (isinstance(document, dict) and "kind" in document):
+            raise InputError("not a Kubernetes object", where=f"manifests:{line}")
 
 
 def _wait(folder: Folder, progress: Progress | None) -> State:

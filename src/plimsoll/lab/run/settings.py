@@ -17,13 +17,14 @@ class Settings(msgspec.Struct, kw_only=True):
     """What `lab up` was asked for.
 
     addons: of ADDONS. platform: text of the platform.yaml whose pools become nodes. nodes: text of a file of Node
-    manifests, instead.
+    manifests, instead. manifests: objects for the cluster, applied when everything runs, as YAML documents.
     """
 
     name: str
     addons: tuple[str, ...] = ()
     platform: str = ""
     nodes: str = ""
+    manifests: str = ""
 
 
 class Folder:

@@ -108,6 +108,8 @@ class Supervisor:
             made.append(Step(declared[name], partial(addon.declare, cluster), before))
         for name, addon in chosen.items():
             made.append(Step(f"{name} started", partial(addon.start, cluster), (declared[name],)))
+        if self._settings.manifests:
+            made.append(Step("manifests", partial(fleet.apply, cluster), tuple(each.name for each in made)))
         everything = tuple(each.name for each in made)
         made.append(Step("settled", partial(fleet.settled, cluster), everything))
         made.append(Step("kept for reset", self._keep, ("settled",)))
@@ -138,6 +140,7 @@ class Supervisor:
             "plimsoll.lab.hardware",
             f"--kubeconfig={access.hardware}",
             f"--state={self._folder.hardware}",
+            *(["--operator"] if "gpu-operator" in self._settings.addons else []),
         ]
         telemetry = [
             *python,
