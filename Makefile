@@ -3,13 +3,14 @@
 # make check   only the checks: ruff, mypy --strict, layers
 # make fix     what a failing check asks for
 # make bench   the performance bars, each figure printed
+# make record  the practised platform recorded from the lab, healthy and with each fault
 # make docs    generate docs/reference anew
 # make lock    compile requirements/*.lock anew
 
 SHELL := /bin/sh
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench docs lock clean
+.PHONY: demo test check fix bench record docs lock clean
 
 demo: .venv/core.stamp
 	@mkdir -p build/demo
@@ -19,7 +20,7 @@ demo: .venv/core.stamp
 
 test: check
 	$(BIN)/plimsoll lab build
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist loadgroup
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .
@@ -35,6 +36,10 @@ fix: .venv/dev.stamp
 
 bench: .venv/dev.stamp
 	$(BIN)/python bench/run.py
+
+record: .venv/dev.stamp
+	$(BIN)/plimsoll lab build
+	$(BIN)/python tools/record.py
 
 docs: .venv/dev.stamp
 	$(BIN)/python tools/docs.py
