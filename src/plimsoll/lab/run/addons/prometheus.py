@@ -15,13 +15,20 @@ HOST = "0.90"  # within the ClusterIPs, among those that are never given out by 
 
 
 async def declare(cluster: Cluster) -> None:
-    """The namespace and the Service; its endpoints are the process.
+    """The namespace, the Service, and a Deployment whose pod stands for the process.
 
     No name service runs in a lab, so whoever asks Prometheus asks its address: 127.96.0.90, unless labs share the
     host's loopback.
     """
     labels = {"app.kubernetes.io/name": "prometheus"}
-    address = f"{cluster.network.prefix}.{HOST}"
+    service = {"clusterIP": f"{cluster.network.prefix}.{HOST}", "selector": labels}
+    container = {
+        "name": "prometheus",
+        "image": f"quay.io/prometheus/prometheus:v{cluster.programs.versions['prometheus'].removeprefix('v')}",
+        "ports": [{"name": "web", "containerPort": PORT}],
+        "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"memory": "1Gi"}},
+    }
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
     await cluster.apply(
         [
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
@@ -29,7 +36,13 @@ async def declare(cluster: Cluster) -> None:
                 "apiVersion": "v1",
                 "kind": "Service",
                 "metadata": {"name": "prometheus", "namespace": NAMESPACE, "labels": labels},
-                "spec": {"clusterIP": address, "ports": [{"name": "web", "port": PORT}]},
+                "spec": {**service, "ports": [{"name": "web", "port": PORT}]},
+            },
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": "prometheus", "namespace": NAMESPACE, "labels": labels},
+                "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template},
             },
         ]
     )
