@@ -24,7 +24,7 @@ _CDI = (
     "unresolvable CDI devices runtime.nvidia.com/gpu=all"
 )
 _NVML = "Failed to initialize NVML: Unknown Error"
-_HANDLER = "nvidia-legacy"
+_HANDLER = "nvidia-container-runtime"
 _DUE = 12  # minutes: a toolkit is given ten to find its driver, a pod ten to get its sandbox
 
 
@@ -54,7 +54,8 @@ def _host_driver_missing(hands: Hands) -> None:
     operands.policy(hands, {"driver": {"enabled": False}})
     operands.until(lambda: not operands.pods(hands, operands.DRIVER), "driver pods gone")
     operands.until(lambda: operands.says(hands, TOOLKIT, "init"), "toolkit waits")
-    operands.renew(hands, TOOLKIT, *operands.after(TOOLKIT))
+    operands.renew(hands, TOOLKIT)
+    operands.follow(hands, TOOLKIT)
 
 
 def _toolkit_waits(hands: Hands) -> bool:

@@ -132,16 +132,16 @@ class Loop:
             return None
         if not FAKE.items() <= annotations_of(node).items():
             return None  # nobody plays its kubelet any more: the machine is dead
-        policy = self._world.policy
+        standalone = self._world.policy is None and not self._operator
         view = View(
             node=node,
             pods=self._world.pods(title),
             nfd=self._world.worker(title),
-            policy=policy,
+            policy=None if standalone else self._world.told,
             configs=self._world.configs,
             conditions=files.on(self._conditions, title),
             used=migmanager.pending(node) and self._used(title),
-            standalone=policy is None and not self._operator,
+            standalone=standalone,
             now=datetime.now(UTC).replace(microsecond=0),
             grace=self._grace,
         )

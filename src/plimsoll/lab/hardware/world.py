@@ -32,6 +32,7 @@ class World:
         self._pods: dict[str, dict[str, Obj]] = {}
         self._workers: dict[str, dict[str, Obj]] = {}
         self._policies: dict[str, Obj] = {}
+        self._former: Obj | None = None
         self._client, self._namespace, self._wake = client, namespace, wake
         self._lock = threading.Lock()
         self.failed: BaseException | None = None
@@ -74,6 +75,11 @@ class World:
         """Whether the NFD worker of a node runs."""
         with self._lock:
             return any(map(ready, self._workers.get(node, {}).values()))
+
+    @property
+    def told(self) -> Obj | None:
+        """What the operands were started with: the ClusterPolicy in force, else the last there was."""
+        return self.policy or self._former
 
     @property
     def policy(self) -> Obj | None:
@@ -126,6 +132,7 @@ class World:
     def _policy(self, change: str, obj: Obj) -> None:
         before = self.policy
         if change == "DELETED":
+            self._former = before or self._former
             self._policies = {key: value for key, value in self._policies.items() if key != name(obj)}
         else:
             self._policies = {**self._policies, name(obj): obj}

@@ -10,7 +10,7 @@ from plimsoll.check.words import brief, many
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import gpu_nodes, selected
 from plimsoll.kube.objects import Obj, get, labels, mapping, name, namespace, pod_template, text
-from plimsoll.kube.operands import cluster_policy, operand_states, operator_namespace
+from plimsoll.kube.operands import cluster_policy, operand_states, operator_deployment, operator_namespace
 from plimsoll.kube.pods import Trouble
 from plimsoll.pillars.observability.facts import env_of, exporter_container, exporter_wanted, exporters, gpu_count
 from plimsoll.units import moment, quantity
@@ -39,7 +39,7 @@ def gpus_are_measured(case: Case) -> Iterator[Finding]:
             "spec.dcgmExporter.enabled",
             seen={"GPU nodes": len(nodes)},
         )
-    elif not exporters(case.snapshot) and policy is None:
+    elif not exporters(case.snapshot) and policy is None and operator_deployment(case.snapshot) is None:
         yield case.finding(
             nodes[0],
             f"No DaemonSet runs dcgm-exporter, so {_none(len(nodes))} is measured",

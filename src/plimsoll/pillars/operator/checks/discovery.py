@@ -8,7 +8,7 @@ from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import PCI_LABELS, untolerated
 from plimsoll.kube.objects import Obj, condition, get, items, labels, name, namespace, pod_template, text
-from plimsoll.kube.operands import cluster_policy, operator_deployment
+from plimsoll.kube.operands import cluster_policy, operand_daemonsets, operator_deployment
 from plimsoll.kube.pods import trouble
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.operator.checks import nfd
@@ -23,11 +23,14 @@ _WORKER = "kubectl get ds -A -l app.kubernetes.io/name=node-feature-discovery"
 def undiscovered(snapshot: Snapshot) -> dict[str, str]:
     """Why the operator does not know a node with GPUs that offers none: node name to the one reason.
 
-    no-nfd | worker-tainted | master-down | unseen | unadopted. Nodes the operator has adopted are left out.
+    no-nfd | worker-tainted | master-down | unseen | unadopted. Nodes the operator has adopted are left out,
+    unless nothing is there any more for what their labels say.
     """
     found = {}
     for node in dead(snapshot):
-        if adopted(node) or (installed(snapshot) is None and name(node) in plugin_pods(snapshot)):
+        if adopted(node) and not _abandoned(snapshot):
+            continue
+        if installed(snapshot) is None and name(node) in plugin_pods(snapshot):
             continue  # GPU055 speaks of a node with a device plugin of its own
         if nfd.seen(node):
             found[name(node)] = "unadopted"
@@ -41,6 +44,14 @@ def undiscovered(snapshot: Snapshot) -> dict[str, str]:
         else:
             found[name(node)] = "master-down" if nfd.master_down(snapshot) else "unseen"
     return found
+
+
+@fact
+def _abandoned(snapshot: Snapshot) -> bool:
+    """Whether the ClusterPolicy went and took every operand along: labels of nodes are all that is left of it."""
+    if cluster_policy(snapshot) is not None or snapshot.list(kinds.GPU_CLUSTER) or operand_daemonsets(snapshot):
+        return False
+    return snapshot.whole(kinds.CLUSTER_POLICY, kinds.GPU_CLUSTER, kinds.DAEMON_SET)
 
 
 def _shut_out(snapshot: Snapshot, node: Obj) -> list[Obj]:
@@ -166,7 +177,8 @@ def gpu_nodes_adopted(case: Case) -> Iterator[Finding]:
 
     An adopted node carries nvidia.com/gpu.present=true and the gpu.deploy labels that let
     driver, toolkit and plugin run. Without them nothing starts there: the operator is not
-    installed, does not run, has no ClusterPolicy, or may not change nodes.
+    installed, does not run, has no ClusterPolicy, or may not change nodes. When the
+    ClusterPolicy is deleted every operand goes with it; only the labels stay.
     """
     policy, operator = cluster_policy(case.snapshot), operator_deployment(case.snapshot)
     if policy is None and case.snapshot.list(kinds.GPU_CLUSTER):
