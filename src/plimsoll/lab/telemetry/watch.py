@@ -13,6 +13,7 @@ from plimsoll.lab.telemetry.world import NEEDED, OPTIONAL, World
 
 _log = logging.getLogger(__name__)
 _PAUSE = 5.0  # seconds before a watch that ended in an error is begun anew
+_PARTING = 1.0  # seconds that they are waited for in the end
 
 
 class Watches:
@@ -30,19 +31,23 @@ class Watches:
             each.start()
 
     def stop(self) -> None:
+        """End them; a thread that waits for a server that does not answer is left behind."""
         self._stop.set()
+        until = time.monotonic() + _PARTING
         for each in self._threads:
-            each.join()
+            each.join(max(until - time.monotonic(), 0.0))
 
     def trouble(self) -> str:
         """Why the world may be stale, a line for each kind that cannot be watched; "" if it is not."""
-        return "".join(f"{kind}: {why}\n" for kind, why in sorted(self._failed.items()))
+        return "".join(f"{kind}: {why}\n" for kind, why in sorted(self._failed.copy().items()))
 
     def _follow(self, kind: Kind) -> None:
         while not self._stop.is_set():
             try:
+                if kind in self._failed:
+                    self._client.raw("/livez")  # a watch of a kind without objects would not tell that all is well
+                    del self._failed[kind]
                 for change, obj in self._client.watch(kind, stop=self._stop):
-                    self._failed.pop(kind, None)
                     self._world.take(kind, change, obj, time.time())
             except NotFound:  # its CRD may come yet
                 if kind in NEEDED:
