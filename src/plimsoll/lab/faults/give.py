@@ -8,6 +8,7 @@ from plimsoll.errors import ClusterError, InputError, LabError
 from plimsoll.kube.client import Client
 from plimsoll.kube.objects import Obj, get, labels, mapping, name
 from plimsoll.lab.faults.hands import Hands
+from plimsoll.lab.faults.journal import Journal
 from plimsoll.lab.faults.model import Fault
 from plimsoll.lab.run.settings import Folder
 
@@ -23,8 +24,9 @@ def give(folder: Folder, client: Client, fault: Fault, node: str = "", *, patien
         raise InputError(f"{fault.id} befalls a {fault.where}, not a node", where="--node", hint="leave --node out")
     if fault.where == "node":
         node = _choose(client, fault, node)
-    hands = Hands(folder, client, fault.id, node)
-    fault.inject(hands)
+    with Journal(folder.faults).alone():
+        hands = Hands(folder, client, fault.id, node)
+        fault.inject(hands)
     end = time.monotonic() + patience
     while not _shows(fault, hands):
         if time.monotonic() > end:

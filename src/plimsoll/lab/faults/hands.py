@@ -115,10 +115,10 @@ class Hands:
 def heal(folder: Folder, client: Client, fault: str = "") -> list[str]:
     """Undo one fault, or all; the names of those undone. Goes on where it was stopped."""
     journal = Journal(folder.faults)
-    book = journal.read()
-    chosen = [each for each in book.given if fault in ("", each.fault)]
-    for given in reversed(chosen):
-        _heal(folder, client, journal, given)
+    with journal.alone():
+        chosen = [each for each in journal.read().given if fault in ("", each.fault)]
+        for given in reversed(chosen):
+            _heal(folder, client, journal, given)
     return [each.fault for each in chosen]
 
 
