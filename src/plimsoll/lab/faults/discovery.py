@@ -60,7 +60,7 @@ def _hidden(hands: Hands) -> bool:
     )
 
 
-def _join(hands: Hands, taints: list[Obj], more: dict[str, str] | None = None) -> None:
+def join(hands: Hands, taints: list[Obj]) -> None:
     """A machine of the same kind as the last GPU node joins the cluster."""
     model = operands.gpu_nodes(hands)[-1]
     kept = {key: value for key, value in labels(model).items() if not _by_software(key)}
@@ -71,7 +71,7 @@ def _join(hands: Hands, taints: list[Obj], more: dict[str, str] | None = None) -
         "kind": "Node",
         "metadata": {
             "name": _NEW,
-            "labels": {**kept, "kubernetes.io/hostname": _NEW, **(more or {})},
+            "labels": {**kept, "kubernetes.io/hostname": _NEW},
             "annotations": {"kwok.x-k8s.io/node": "fake", GPU: get(model, "metadata", "annotations", GPU)},
         },
         "spec": {"taints": [*(each for each in items(model, "spec", "taints") if not _by_kubernetes(each)), *taints]},
@@ -106,7 +106,7 @@ def _no_policy(hands: Hands) -> None:
     """The ClusterPolicy goes, its operands go with it, and a new machine finds nobody who adopts it."""
     hands.remove(*POLICY)
     operands.until(lambda: not operands.pods(hands), "operands gone")
-    _join(hands, [])
+    join(hands, [])
 
 
 def _unadopted(hands: Hands) -> bool:
@@ -173,7 +173,7 @@ FAULTS: tuple[Fault, ...] = (
         id="GPU003",
         title="a new GPU node has a taint that node feature discovery does not tolerate",
         where="cluster",
-        inject=lambda hands: _join(hands, [_TAINT]),
+        inject=lambda hands: join(hands, [_TAINT]),
         shown=_shut_out,
         later=_AGE,
     ),

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from plimsoll.kube.objects import Obj, get, items, mapping, name, number, text
-from plimsoll.lab.faults import operands
+from plimsoll.lab.faults import discovery, operands
 from plimsoll.lab.faults.hands import Hands
 from plimsoll.lab.faults.model import Fault
 from plimsoll.lab.faults.operands import DRIVER, GATE, NAMESPACE, NEXT_DRIVER, NFD, PLUGIN, POLICY
@@ -109,6 +109,19 @@ def _driver_left_to_nobody(hands: Hands) -> None:
     operands.follow(hands, DRIVER)
 
 
+def _may_not_label(hands: Hands) -> None:
+    """A role that was tightened by hand: the operator may read nodes and no longer write them. Then a node comes."""
+
+    def tighten(role: Obj) -> None:
+        for rule in items(role, "rules"):
+            rule["resources"] = [each for each in rule.get("resources", []) if each != "nodes"]
+        kept = [each for each in items(role, "rules") if each["resources"]]
+        role["rules"] = [*kept, {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]}]
+
+    hands.change("rbac.authorization.k8s.io/v1/ClusterRole", _OPERATOR, tighten)
+    discovery.join(hands, [])
+
+
 def _nothing_offered(hands: Hands) -> bool:
     return not any(operands.offers(each) for each in operands.gpu_nodes(hands))
 
@@ -119,8 +132,13 @@ def _without_driver(hands: Hands) -> bool:
 
 
 def _strict(hands: Hands) -> None:
-    """Somebody hardens every namespace; plugins that are replaced afterwards are refused."""
+    """Somebody restarts the device plugin after hardening every namespace: its new pods are refused.
+
+    The restart comes first, so that healing undoes it last: the DaemonSet then tries again at once.
+    """
+    note = {"kubectl.kubernetes.io/restartedAt": "2026-11-25T12:00:00Z"}
     level = {"pod-security.kubernetes.io/enforce": "restricted"}
+    hands.change("apps/v1/DaemonSet", PLUGIN, {"spec": {"template": {"metadata": {"annotations": note}}}}, NAMESPACE)
     hands.change("v1/Namespace", NAMESPACE, {"metadata": {"labels": level}})
     operands.renew(hands, PLUGIN)
 
@@ -175,7 +193,15 @@ FAULTS: tuple[Fault, ...] = (
         title="GPU nodes have lost the label of their kernel, and the operator cannot choose a driver image",
         where="cluster",
         inject=_no_kernel,
-        shown=lambda hands: operands.policy_state(hands) == ("notReady", "ReconcileFailed"),
+        shown=lambda hands: operands.policy_state(hands)[1] == "ReconcileFailed",
+    ),
+    Fault(
+        id="GPU011+role",
+        title="the operator may no longer write nodes",
+        where="cluster",
+        inject=_may_not_label,
+        shown=lambda hands: operands.policy_state(hands)[1] == "ReconcileFailed",
+        later=_AGE,
     ),
     Fault(
         id="GPU013",
