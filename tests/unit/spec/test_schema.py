@@ -59,7 +59,7 @@ def test_its_defaults_are_valid() -> None:
 
 def test_there_are_examples() -> None:
     assert [path.parent.name for path in EXAMPLES] == [
-        "01-first-cluster", "02-shared-gpus", "03-spot-training", "04-serving", "05-everything", "lab",
+        "01-first-cluster", "02-shared-gpus", "03-spot-training", "04-serving", "05-everything", "lab", "practice",
     ]  # fmt: skip
 
 

@@ -26,7 +26,7 @@ async def declare(cluster: Cluster) -> None:
     """Install the chart. The module's chart names a branch for the image; the release's tag is what users get."""
     chart = cluster.programs.asset("kueue", "charts/kueue")
     image = {"tag": cluster.programs.versions["kueue"], "pullPolicy": "IfNotPresent"}
-    settings = _configuration(chart, values.kueue_config(cluster.platform))
+    settings = configuration(chart, values.kueue_config(cluster.platform))
     await cluster.call(
         helm.install,
         chart,
@@ -40,7 +40,7 @@ async def declare(cluster: Cluster) -> None:
     )
 
 
-def _configuration(chart: Path, ours: Mapping[str, Any]) -> str:
+def configuration(chart: Path, ours: Mapping[str, Any]) -> str:
     """The chart's Configuration, which it takes only as a whole, with what we say in each of its blocks."""
     usual = yaml.safe_load((chart / "values.yaml").read_text())
     settings = yaml.safe_load(usual["managerConfig"]["controllerManagerConfigYaml"])
