@@ -37,6 +37,8 @@ def _stepped_aside(hands: Hands) -> bool:
 
 
 def _version(hands: Hands, **upgrades: object) -> None:
+    """Ask for another driver. Its DaemonSet is noted: healed with the policy, no driver is taken for an old one."""
+    hands.change("apps/v1/DaemonSet", DRIVER, {}, NAMESPACE)
     operands.policy(hands, {"driver": {"version": NEXT_DRIVER, "upgradePolicy": upgrades}})
 
 
@@ -75,24 +77,27 @@ def _states(hands: Hands) -> dict[str, str]:
     return {name(each): text(labels(each), _STATE) for each in operands.gpu_nodes(hands)}
 
 
-def _busy(hands: Hands) -> Obj:
-    return operands.first(hands, operands.users(hands), "a pod with GPUs")
+def _server(hands: Hands) -> Obj:
+    """A pod that serves and holds GPUs."""
+    found = [each for each in _of(hands, operands.served(hands)) if text(each, "spec", "nodeName")]
+    return operands.first(hands, found, "a server with GPUs")
 
 
 def _budget(hands: Hands) -> None:
     """An upgrade meets a disruption budget that allows no disruption."""
-    pod = _busy(hands)
+    pod = _server(hands)
     tags = {key: value for key, value in labels(pod).items() if key != "pod-template-hash"}
     meta = {"name": "all-of-them", "namespace": namespace(pod)}
     spec = {"minAvailable": "100%", "selector": {"matchLabels": tags}}
     _only(hands, text(pod, "spec", "nodeName"))
     hands.create({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": meta, "spec": spec})
+    hands.aside("gpu-operator")  # else it goes on evicting what it has begun to evict
     _version(hands, autoUpgrade=True, podDeletion={"deleteEmptyDir": True, "force": True})
 
 
 def _endless(hands: Hands) -> None:
     """An upgrade waits for jobs to end, and its selector names a server that never does."""
-    pod = _busy(hands)
+    pod = _server(hands)
     tags = sorted((key, value) for key, value in labels(pod).items() if key != "pod-template-hash")
     _only(hands, text(pod, "spec", "nodeName"))
     _version(hands, autoUpgrade=True, waitForCompletion={"podSelector": "=".join(tags[0]), "timeoutSeconds": 0})

@@ -9,7 +9,7 @@ import msgspec
 
 from plimsoll.errors import ClusterError, LabError
 from plimsoll.kube.client import Client
-from plimsoll.kube.objects import Obj, name, namespace, owner, text
+from plimsoll.kube.objects import Obj, mapping, name, namespace, owner, text
 from plimsoll.lab.faults.journal import Book, Change, Given, Journal
 from plimsoll.lab.hardware import conditions
 from plimsoll.lab.hardware.conditions import Condition
@@ -86,13 +86,12 @@ class Hands:
 
     def stop(self, program: str) -> None:
         """Stop a program of the lab until the fault is healed."""
-        book = self._journal.read()
-        book.given = [
-            msgspec.structs.replace(each, stopped=(*each.stopped, program)) if each.fault == self.fault else each
-            for each in book.given
-        ]
-        self._journal.write(book)
+        self._remember(lambda given: msgspec.structs.replace(given, stopped=(*given.stopped, program)))
         control.ask(self._folder, "stop", program)
+
+    def aside(self, program: str) -> None:
+        """Have a program down while the fault is healed, so that it forgets what it had begun."""
+        self._remember(lambda given: msgspec.structs.replace(given, aside=(*given.aside, program)))
 
     def restart(self, program: str) -> None:
         """Restart a program of the lab."""
@@ -102,6 +101,11 @@ class Hands:
         """Pods by label selector, on this fault's node where it has one."""
         fields = f"spec.nodeName={self.node}" if self.node else ""
         return self.client.list("v1/Pod", space, labels=labels, fields=fields)
+
+    def _remember(self, how: Callable[[Given], Given]) -> None:
+        book = self._journal.read()
+        book.given = [how(each) if each.fault == self.fault else each for each in book.given]
+        self._journal.write(book)
 
     def _note(self, kind: str, named: str, space: str, before: Obj | None) -> None:
         """Write down how it was, once: what the same fault changes again was ours already."""
@@ -127,11 +131,15 @@ def _heal(folder: Folder, client: Client, journal: Journal, given: Given) -> Non
     conditions.write(folder.hardware, tuple(each for each in now if each.id != given.fault))
     for program in given.stopped:
         control.ask(folder, "start", program)
+    for program in given.aside:
+        control.ask(folder, "stop", program)
     book = journal.read()
     for change in reversed([each for each in book.changes if each.fault == given.fault]):
         _restore(client, change)
         book.changes.remove(change)
         journal.write(book)
+    for program in given.aside:
+        control.ask(folder, "start", program)
     journal.write(Book(given=[each for each in book.given if each.fault != given.fault], changes=book.changes))
 
 
@@ -159,4 +167,8 @@ def _restore(client: Client, change: Change) -> None:
         else:
             break
     if "status" in change.before and change.kind == "v1/Node":
-        client.patch(change.kind, change.name, {"status": change.before["status"]}, subresource="status")
+        status = copy.deepcopy(change.before["status"])
+        now = client.get(change.kind, change.name) or {}
+        for side in ("capacity", "allocatable"):  # what came since goes
+            status[side] = {**dict.fromkeys(mapping(now, "status", side)), **mapping(status, side)}
+        client.patch(change.kind, change.name, {"status": status}, subresource="status")

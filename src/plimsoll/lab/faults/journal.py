@@ -25,11 +25,12 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):
-    """A fault that was given. stopped: programs of the lab that it stopped."""
+    """A fault that was given. stopped: programs of the lab that it stopped; aside: those down while it is healed."""
 
     fault: str
     node: str = ""
     stopped: tuple[str, ...] = ()
+    aside: tuple[str, ...] = ()
 
 
 class Book(msgspec.Struct, kw_only=True):

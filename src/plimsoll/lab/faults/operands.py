@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from plimsoll.errors import LabError
-from plimsoll.kube.objects import Obj, annotations_of, get, items, labels, mapping, name, namespace, text
+from plimsoll.kube.objects import Obj, annotations_of, get, items, labels, mapping, name, namespace, number, text
 from plimsoll.kube.operands import operand_of
 from plimsoll.kube.pods import gpu_requests, ready, trouble
 from plimsoll.lab.faults.hands import Hands
@@ -127,6 +127,18 @@ def policy_state(hands: Hands) -> tuple[str, str]:
     found = hands.get(*POLICY)
     true = [each for each in items(found, "status", "conditions") if each.get("status") == "True"]
     return text(found, "status", "state"), text(true[0] if true else {}, "reason")
+
+
+def rolled_out(hands: Hands) -> bool:
+    """Whether every DaemonSet of the operator has its pods, all as it wants them now."""
+    return all(map(_settled, hands.client.list("apps/v1/DaemonSet", NAMESPACE)))
+
+
+def _settled(daemonset: Obj) -> bool:
+    status = mapping(daemonset, "status")
+    wanted = number(status, "desiredNumberScheduled")
+    known = number(status, "observedGeneration") == number(daemonset, "metadata", "generation")
+    return known and wanted == number(status, "updatedNumberScheduled") == number(status, "numberAvailable")
 
 
 def label(hands: Hands, machine: str, values: dict[str, str | None]) -> None:

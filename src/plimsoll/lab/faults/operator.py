@@ -170,7 +170,9 @@ def _plugin_off(hands: Hands) -> None:
 
 
 def _plugins_gone(hands: Hands) -> bool:
-    return not operands.pods(hands, PLUGIN) and _nothing_offered(hands)
+    """No plugin is left, and what else changed with it has rolled out."""
+    gone = hands.client.get("apps/v1/DaemonSet", PLUGIN, NAMESPACE) is None and not operands.pods(hands, PLUGIN)
+    return gone and operands.rolled_out(hands) and _nothing_offered(hands)
 
 
 def _taint(hands: Hands) -> None:
