@@ -25,12 +25,12 @@ BY_RUNTIME = (VALIDATOR, PLUGIN, GFD, EXPORTER)  # that run in the nvidia runtim
 _PAUSE, _PATIENCE = 0.3, 20.0
 
 
-def until(holds: Callable[[], bool], what: str) -> None:
+def until(holds: Callable[[], bool], what: str, *, patience: float = _PATIENCE) -> None:
     """Wait until something holds, between two steps of a fault. Raises LabError where it does not in time."""
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + patience
     while not holds():
         if time.monotonic() > end:
-            raise LabError(f"still not so after {_PATIENCE:.0f} s: {what}", where="lab")
+            raise LabError(f"still not so after {patience:.0f} s: {what}", where="lab")
         time.sleep(_PAUSE)
 
 
