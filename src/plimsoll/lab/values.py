@@ -94,9 +94,8 @@ def config_maps(platform: Platform | None, namespace: str) -> list[Obj]:
     sharing = {pool.name: yaml.safe_dump(_plugin(pool)) for pool in platform.pools if _sharing(pool)}
     layouts: dict[str, Any] = {"all-disabled": [{"devices": "all", "mig-enabled": False}]}
     for pool in platform.pools:
-        layout = _layout(pool)
-        if layout:
-            layouts[mig_config(pool)] = [{"devices": "all", "mig-enabled": True, "mig-devices": layout}]
+        if wanted := layout(pool):
+            layouts[mig_config(pool)] = [{"devices": "all", "mig-enabled": True, "mig-devices": wanted}]
     made = []
     if sharing:
         made.append(_map(_SHARING, namespace, {_WHOLE: "version: v1\n", **sharing}))
@@ -127,7 +126,7 @@ def kueue_config(platform: Platform | None) -> dict[str, Any]:
 def node_labels(pool: Pool) -> dict[str, str]:
     """The labels by which a node of the pool is told its layout and its sharing."""
     labels = {}
-    if _layout(pool):
+    if layout(pool):
         labels["nvidia.com/mig.config"] = mig_config(pool)
     if _sharing(pool):
         labels["nvidia.com/device-plugin.config"] = pool.name
@@ -136,19 +135,19 @@ def node_labels(pool: Pool) -> dict[str, str]:
 
 def mig_config(pool: Pool) -> str:
     """The name of the pool's layout: mig-manager's own where it has one for it, else the pool's."""
-    sku, layout = derive.sku(pool), _layout(pool)
+    sku, wanted = derive.sku(pool), layout(pool)
     if sku:
         for name in mig.config_names(sku):
-            if layout and mig.layout_of_config(sku, name) == layout:
+            if wanted and mig.layout_of_config(sku, name) == wanted:
                 return name
     return pool.name
 
 
 def _own_layout(pool: Pool) -> bool:
-    return bool(_layout(pool)) and mig_config(pool) == pool.name
+    return bool(layout(pool)) and mig_config(pool) == pool.name
 
 
-def _layout(pool: Pool) -> dict[str, int]:
+def layout(pool: Pool) -> dict[str, int]:
     """Instances per GPU; {} without MIG and where the layout is open."""
     return {profile: count // pool.gpus_per_node for profile, count in derive.mig_per_node(pool).items()}
 

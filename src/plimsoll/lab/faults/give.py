@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 from plimsoll.errors import ClusterError, InputError, LabError
 from plimsoll.kube.client import Client
-from plimsoll.kube.objects import Obj, get, labels, mapping, name
+from plimsoll.kube.objects import Obj, get, labels, mapping, name, text
+from plimsoll.kube.pods import gpu_requests
 from plimsoll.lab.faults.hands import Hands
 from plimsoll.lab.faults.journal import Journal
 from plimsoll.lab.faults.model import Fault
@@ -47,7 +49,7 @@ def _shows(fault: Fault, hands: Hands) -> bool:
 
 
 def _choose(client: Client, fault: Fault, wanted: str) -> str:
-    """The node named, if the fault can be given to it; else the last one that can have it: the first hold the jobs."""
+    """The node named, if the fault can be given to it; else the one that can have it and does least."""
     found = client.list("v1/Node")
     fit = sorted(name(each) for each in found if _fits(each, fault.on))
     if wanted:
@@ -55,19 +57,22 @@ def _choose(client: Client, fault: Fault, wanted: str) -> str:
             raise InputError("no such node", where=wanted, hint=f"one of {', '.join(fit)[:200]}")
         if wanted not in fit:
             raise InputError(
-                f"{fault.id} needs a node with {_NEEDS[fault.on]}", where=wanted, hint=f"one of {', '.join(fit)[:200]}"
+                f"{fault.id} needs a node with {_NEEDS[fault.on]}",
+                where=wanted,
+                hint=f"one of {', '.join(fit)[:200]}",
             )
         return wanted
     if not fit:
         raise InputError(f"{fault.id} needs a node with {_NEEDS[fault.on]}, and this lab has none", where="lab")
-    return fit[-1]
+    busy = Counter(text(pod, "spec", "nodeName") for pod in client.list("v1/Pod") if gpu_requests(pod))
+    return min(reversed(fit), key=lambda node: busy[node])
 
 
 _NEEDS = {"": "anything", "gpu": "whole GPUs", "mig": "MIG devices", "shared": "shared GPUs"}
 
 
 def _fits(node: Obj, on: str) -> bool:
-    offered = {key for key, count in mapping(node, "status", "capacity").items() if str(count) != "0"}
+    offered = {key for key, count in mapping(node, "status", "allocatable").items() if str(count) != "0"}
     if on == "mig":
         return any(key.startswith("nvidia.com/mig-") for key in offered)
     if on == "shared":

@@ -79,6 +79,10 @@ class Hands:
         """Delete a pod for its owner to replace: nothing to undo."""
         self.client.delete("v1/Pod", named, space, grace=0)
 
+    def end_later(self, pod: Obj) -> None:
+        """Have a pod end when the fault is healed: what it has begun is begun anew by the one its owner makes."""
+        self._note("v1/Pod", name(pod), namespace(pod), pod)
+
     def condition(self, condition: Condition) -> None:
         """Break the hardware, or what runs on the node."""
         now = conditions.read(self._folder.hardware)
@@ -146,6 +150,9 @@ def _heal(folder: Folder, client: Client, journal: Journal, given: Given) -> Non
 def _restore(client: Client, change: Change) -> None:
     if change.before is None:
         client.delete(change.kind, change.name, change.namespace)
+        if change.kind == "v1/Node":  # what was on a machine that is gone ends in a minute by itself
+            for pod in client.list("v1/Pod", fields=f"spec.nodeName={change.name}"):
+                client.delete("v1/Pod", name(pod), namespace(pod), grace=0)
         return
     if change.kind == "v1/Pod" and owner(change.before):
         client.delete(change.kind, change.name, change.namespace, grace=0)  # its owner makes a sound one

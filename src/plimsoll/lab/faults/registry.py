@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plimsoll.errors import InputError
-from plimsoll.lab.faults import discovery, driver, operator, toolkit
+from plimsoll.lab.faults import devices, discovery, driver, mig, operator, queues, serving, toolkit, workloads
 from plimsoll.lab.faults.model import Fault
 
 ALL: tuple[Fault, ...] = (
@@ -11,6 +11,11 @@ ALL: tuple[Fault, ...] = (
     *operator.FAULTS,
     *driver.FAULTS,
     *toolkit.FAULTS,
+    *devices.FAULTS,
+    *mig.FAULTS,
+    *workloads.FAULTS,
+    *queues.FAULTS,
+    *serving.FAULTS,
 )
 
 

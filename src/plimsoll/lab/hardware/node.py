@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from plimsoll.kube.objects import Obj, annotations_of, get, items, labels, mapping, text
+from plimsoll.kube.pods import trouble
 from plimsoll.lab.hardware import discovery, kubelet, layout, migmanager
 from plimsoll.lab.hardware.conditions import Condition
 from plimsoll.lab.hardware.devices import Devices, Failure, devices
@@ -177,7 +178,7 @@ class _Look:
         return operand in self.plans and self.plans[operand].ready
 
     def _choice(self, operand: str) -> Choice:
-        """The plugin's config as the operand's pod knows it: a file that changes under its name is not read again."""
+        """The plugin's config as the operand's pod knows it: one that runs does not read again what changes."""
         now = choice(self.have, self.view.policy, self.view.configs)
         pod = self.pods.get(operand)
         if pod is None:
@@ -185,7 +186,7 @@ class _Look:
         if not any(each.get("name") == "config-manager" for each in items(pod, "spec", "containers")):
             return Choice()  # its DaemonSet was made before there was a config
         uid = text(pod, "metadata", "uid")
-        before = self.memory.loaded.get(uid) if started(pod) else None
+        before = self.memory.loaded.get(uid) if started(pod) and not trouble(pod) else None
         if before is not None and (before.key == now.key or now.no_such):
             now = msgspec.structs.replace(before, no_such=now.no_such)
         self.loaded[uid] = now

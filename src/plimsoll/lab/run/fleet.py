@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from plimsoll.kube.objects import Obj, condition, get, labels, mapping, number, text
 from plimsoll.kube.yamldocs import documents
 from plimsoll.lab import nodes, values
+from plimsoll.lab.hardware.layout import CUT, written
 from plimsoll.lab.run.cluster import Cluster
 from plimsoll.spec import derive
 from plimsoll.spec.model import Platform
@@ -33,12 +34,17 @@ async def create(cluster: Cluster) -> None:
 
 
 def _nodes_of(platform: Platform) -> list[Obj]:
-    """The nodes of its pools, told their layout and sharing as whoever runs the platform would."""
+    """The nodes of its pools, told their layout and sharing as whoever runs the platform would.
+
+    They come with their GPUs cut as declared, as machines do that were in use before.
+    """
     made = nodes.nodes(platform)
     for node in made:
         pool = derive.pool_of(platform, labels(node))
         if pool:
             node["metadata"]["labels"].update(values.node_labels(pool))
+        if pool and (layout := values.layout(pool)):
+            node["metadata"]["annotations"][CUT] = written([layout] * pool.gpus_per_node)
     return made
 
 
@@ -65,6 +71,7 @@ async def settled(cluster: Cluster) -> None:
     """Wait until nodes are Ready, what the add-ons deployed is available, and the ClusterPolicy is ready."""
     await cluster.until(lambda: _nodes_ready(cluster), "every node Ready")
     await cluster.until(lambda: _deployments_ready(cluster), "every Deployment available")
+    await cluster.until(lambda: _apis_available(cluster), "every aggregated API available")
     await cluster.until(lambda: _gpus_offered(cluster), "every GPU offered", patience=180.0)
     if "gpu-operator" in cluster.settings.addons:
         await cluster.until(lambda: _policy_ready(cluster), "ClusterPolicy ready", patience=120.0)
@@ -93,6 +100,11 @@ def _gpus_offered(cluster: Cluster) -> bool:
 def _deployments_ready(cluster: Cluster) -> bool:
     found = cluster.client.list("apps/v1/Deployment")
     return all(number(each, "status", "availableReplicas") >= number(each, "spec", "replicas") for each in found)
+
+
+def _apis_available(cluster: Cluster) -> bool:
+    found = cluster.client.list("apiregistration.k8s.io/v1/APIService")
+    return all(text(condition(each, "Available"), "status") == "True" for each in found)
 
 
 def _policy_ready(cluster: Cluster) -> bool:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from plimsoll.gpus.catalogue import from_instance_type
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import allocatable, autoscaled, capacity, selected, untolerated
 from plimsoll.kube.objects import Obj, condition, get, items, labels, name, namespace, text
@@ -58,12 +59,19 @@ class Stuck(NamedTuple):
 def hardware(node: Obj, resource: str) -> int:
     """GPU devices of that name a node has when well.
 
-    Where the plugin is away the capacity key may be gone: then GFD's count label still tells.
+    Where the plugin is away the capacity key may be gone: then GFD's count label still tells. Where a GPU of whole
+    ones has not come up with its machine, the machine type does.
     """
     registered = capacity(node)
-    if resource == "nvidia.com/gpu" and not any(registered.values()):
-        return max(registered.get(resource, 0), count(labels(node).get("nvidia.com/gpu.count")))
-    return registered.get(resource, 0)
+    found = registered.get(resource, 0)
+    if not found and resource.startswith("nvidia.com/mig-"):
+        return count(labels(node).get(f"{resource}.count"))
+    if resource != "nvidia.com/gpu" or any(total for key, total in registered.items() if key != resource):
+        return found
+    if not found:
+        return count(labels(node).get("nvidia.com/gpu.count"))
+    known = from_instance_type(labels(node).get("node.kubernetes.io/instance-type", ""))
+    return max(found, known[1]) if known else found
 
 
 def promised(snapshot: Snapshot, pot: Pot) -> int:
