@@ -13,7 +13,8 @@ from plimsoll.lab.nodes import GPU
 _FEATURES = "feature.node.kubernetes.io/"
 _WORKER, _MASTER, _GC = f"{NFD}-worker", f"{NFD}-master", f"{NFD}-gc"
 _SETTINGS = f"{NFD}-worker-conf"
-_NEW = "gpu-new-0"
+NEW = "gpu-new-0"
+_ADDRESSES = [{"type": "InternalIP", "address": "10.47.255.1"}, {"type": "Hostname", "address": NEW}]
 _TAINT = {"key": "example.com/burn-in", "value": "true", "effect": "NoSchedule"}
 _SECOND = "node-feature-discovery"
 _AGE = 12  # minutes: a node that has just become ready is given ten before its missing GPUs count
@@ -60,25 +61,31 @@ def _hidden(hands: Hands) -> bool:
     )
 
 
-def join(hands: Hands, taints: list[Obj]) -> None:
-    """A machine of the same kind as the last GPU node joins the cluster."""
+def join(hands: Hands, taints: list[Obj], *, gpu: str = "", machine_type: str = "") -> None:
+    """A machine joins the cluster: of the same kind as the last GPU node, or of another, which is of no pool.
+
+    gpu: as in the annotation of a fake node.
+    """
     model = operands.gpu_nodes(hands)[-1]
     kept = {key: value for key, value in labels(model).items() if not _by_software(key)}
+    if gpu:
+        known = {key: value for key, value in kept.items() if "kubernetes.io/" in key}
+        kept = {**known, "node.kubernetes.io/instance-type": machine_type}
     status = model["status"]
     size = {key: value for key, value in status["capacity"].items() if not key.startswith("nvidia.com/")}
     machine = {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {
-            "name": _NEW,
-            "labels": {**kept, "kubernetes.io/hostname": _NEW},
-            "annotations": {"kwok.x-k8s.io/node": "fake", GPU: get(model, "metadata", "annotations", GPU)},
+            "name": NEW,
+            "labels": {**kept, "kubernetes.io/hostname": NEW},
+            "annotations": {"kwok.x-k8s.io/node": "fake", GPU: gpu or get(model, "metadata", "annotations", GPU)},
         },
         "spec": {"taints": [*(each for each in items(model, "spec", "taints") if not _by_kubernetes(each)), *taints]},
-        "status": {"capacity": size, "allocatable": size, "nodeInfo": status["nodeInfo"]},
+        "status": {"addresses": _ADDRESSES, "capacity": size, "allocatable": size, "nodeInfo": status["nodeInfo"]},
     }
     hands.create(machine)
-    hands.client.patch("v1/Node", _NEW, {"status": machine["status"]}, subresource="status")
+    hands.client.patch("v1/Node", NEW, {"status": machine["status"]}, subresource="status")
 
 
 def _by_software(key: str) -> bool:
@@ -91,7 +98,7 @@ def _by_kubernetes(taint: Obj) -> bool:
 
 
 def _new_node(hands: Hands) -> Obj:
-    machine = hands.get("v1/Node", _NEW)
+    machine = hands.get("v1/Node", NEW)
     ready = any(each.get("type") == "Ready" and each.get("status") == "True"
                 for each in items(machine, "status", "conditions"))  # fmt: skip
     return machine if ready else {}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, namespace, number, text
-from plimsoll.kube.pods import gpu_requests
+from plimsoll.kube.pods import gpu_requests, trouble
 from plimsoll.lab.faults import operands
+from plimsoll.lab.faults.discovery import NEW, join
 from plimsoll.lab.faults.hands import Hands
 from plimsoll.lab.faults.model import Fault
 from plimsoll.lab.faults.operands import DRIVER, GATE, NAMESPACE, NEXT_DRIVER, failing
+from plimsoll.lab.hardware.conditions import Condition
 
 _STATE = "nvidia.com/gpu-driver-upgrade-state"
 _SKIP = "nvidia.com/gpu-driver-upgrade.skip"
 _CTR, _MANAGER = "nvidia-driver-ctr", "k8s-driver-manager"
+_BLACKWELL = "p6-b200.48xlarge"
 _WINDOW = 25  # minutes: a driver may take the 21 of its startup probe
 _HEADERS = (
     "Installing Linux kernel headers... E: Unable to locate package linux-headers-6.8.0-1029-aws "
@@ -24,6 +27,7 @@ _COMPILES = (
 _NOUVEAU = "Could not unload NVIDIA driver kernel modules: nouveau is in use. Blacklist it and reboot"
 _SIGNED = "modprobe: ERROR: could not insert 'nvidia': Key was rejected by service. Is Secure Boot enabled?"
 _HELD = "Failed to uninstall nvidia driver components: rmmod: ERROR: Module nvidia is in use by: nvidia_uvm"
+_NO_DEVICE = "NVIDIA-SMI: No devices were found"
 _ASLEEP = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver"
 
 
@@ -37,9 +41,13 @@ def _stepped_aside(hands: Hands) -> bool:
 
 
 def _version(hands: Hands, **upgrades: object) -> None:
+    _ask(hands, {"version": NEXT_DRIVER, "upgradePolicy": upgrades})
+
+
+def _ask(hands: Hands, driver: Obj) -> None:
     """Ask for another driver. Its DaemonSet is noted: healed with the policy, no driver is taken for an old one."""
     hands.change("apps/v1/DaemonSet", DRIVER, {}, NAMESPACE)
-    operands.policy(hands, {"driver": {"version": NEXT_DRIVER, "upgradePolicy": upgrades}})
+    operands.policy(hands, {"driver": driver})
 
 
 def _wanted(hands: Hands) -> bool:
@@ -123,6 +131,21 @@ def _newer_image(hands: Hands) -> None:
             "unsatisfied condition: cuda>=13.3, please update your driver to a newer version"
         )
         operands.spoil(hands, pod, title, said, reason="StartError", exit_code=128)
+
+
+def _closed(hands: Hands) -> None:
+    """The proprietary modules are asked for, as older GPUs took them; then a Blackwell machine comes."""
+    _only(hands, "")
+    _ask(hands, {"kernelModuleType": "proprietary"})
+    hands.condition(
+        Condition(id=hands.fault, node=NEW, operand=DRIVER, container=_CTR, reason="NotReady", message=_NO_DEVICE)
+    )
+    join(hands, [], gpu="B200-180GBx8", machine_type=_BLACKWELL)
+
+
+def _finds_no_device(hands: Hands) -> bool:
+    mine = [each for each in operands.pods(hands, DRIVER) if text(each, "spec", "nodeName") == NEW]
+    return any(each.state == "unready" for each in map(trouble, mine) if each)
 
 
 def gpu_container(pod: Obj) -> Obj:
@@ -213,5 +236,13 @@ FAULTS: tuple[Fault, ...] = (
         where="service",
         inject=_newer_image,
         shown=_refuses,
+    ),
+    Fault(
+        id="GPU040",
+        title="the ClusterPolicy asks for proprietary kernel modules, and a Blackwell machine has come",
+        where="cluster",
+        inject=_closed,
+        shown=_finds_no_device,
+        later=_WINDOW,
     ),
 )  # fmt: skip

@@ -14,6 +14,7 @@ from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, get, labels, name, namespace, text
 from plimsoll.kube.operands import cluster_policy, enabled
 from plimsoll.kube.pods import controller
+from plimsoll.pillars.operator.checks.driver import driver_broken
 from plimsoll.pillars.operator.checks.hints import hint
 from plimsoll.pillars.operator.checks.operator import drives
 from plimsoll.pillars.operator.checks.placements import troubled
@@ -80,8 +81,8 @@ def kernel_modules_fit_gpus(case: Case) -> Iterator[Finding]:
     """The kind of kernel module fits the GPUs.
 
     Blackwell and Grace GPUs work only with the open kernel modules, GPUs before Turing only
-    with the proprietary ones. The wrong kind builds and loads, and then finds no device.
-    `auto` chooses by GPU and driver.
+    with the proprietary ones. The wrong kind builds and loads, and then finds no device:
+    the driver of such a node never becomes ready. `auto` chooses by GPU and driver.
     """
     policy = cluster_policy(case.snapshot)
     crd = policy is not None and get(policy, "spec", "driver", "useNvidiaDriverCRD") is True
@@ -95,7 +96,7 @@ def kernel_modules_fit_gpus(case: Case) -> Iterator[Finding]:
 def _module_kind(case: Case, subject: Obj, kind: str, path: str) -> Iterator[Finding]:
     if kind not in ("proprietary", "open"):
         return
-    wrong = []
+    wrong, broken = [], []
     for node in gpu_nodes(case.snapshot):
         have = labels(node)
         if have.get("nvidia.com/gpu.deploy.driver") == "pre-installed":
@@ -106,6 +107,8 @@ def _module_kind(case: Case, subject: Obj, kind: str, path: str) -> Iterator[Fin
         needs_open = family in _OPEN_FAMILIES or bool(_OPEN_ONLY.search(model))
         if (kind == "proprietary" and needs_open) or (kind == "open" and family in _CLOSED_FAMILIES):
             wrong.append(f"{name(node)} ({model})")
+            if driver_broken(case, name(node)):
+                broken.append(f"node/{name(node)}")
     if wrong:
         needed = "open" if kind == "proprietary" else "proprietary"
         yield case.finding(
@@ -113,5 +116,8 @@ def _module_kind(case: Case, subject: Obj, kind: str, path: str) -> Iterator[Fin
             f"Kernel modules are {kind}, but {wrong[0]} needs the {needed} ones",
             path,
             seen={"nodes": ", ".join(wrong[:10])},
+            affects=broken,
             remedy=f"{upgrade(case.snapshot, 'driver.kernelModuleType=auto')}\nor one NVIDIADriver per kind of GPU",
+            severity=Severity.ERROR if broken else None,
+            layer=Layer.PLACEMENT if broken else None,
         )

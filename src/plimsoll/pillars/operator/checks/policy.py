@@ -65,7 +65,10 @@ def _not_ready(snapshot: Snapshot, message: str) -> list[OperandState]:
 
 
 def _starts(case: Case, state: OperandState) -> bool:
-    """Whether a device plugin is being replaced, or a pod no GPU needs was made so recently that it may be starting."""
+    """Whether an operand only starts: a plugin that is replaced, a young pod no GPU needs, any pod of a young node."""
+    if state.state == "absent":
+        machine = case.snapshot.get(kinds.NODE, state.node)
+        return machine is not None and fresh(machine, case.snapshot.taken_at)
     if state.operand == "device-plugin" and state.pod is not None:
         return replaced(case.snapshot, state.pod)
     crashed = state.trouble is not None and state.trouble.state in ("crash", "image")
