@@ -4,13 +4,14 @@
 # make fix     what a failing check asks for
 # make bench   the performance bars, each figure printed
 # make record  the practised platform recorded from the lab, healthy and with each fault
+# make soak    what takes too long for make test: every fault given live, 500 nodes with 5,000 pods
 # make docs    generate docs/reference anew
 # make lock    compile requirements/*.lock anew
 
 SHELL := /bin/sh
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench record docs lock clean
+.PHONY: demo test check fix bench record soak docs lock clean
 
 demo: .venv/core.stamp
 	@mkdir -p build/demo
@@ -40,6 +41,11 @@ bench: .venv/dev.stamp
 record: .venv/dev.stamp
 	$(BIN)/plimsoll lab build
 	$(BIN)/python tools/record.py
+
+soak: .venv/dev.stamp
+	$(BIN)/plimsoll lab build
+	PLIMSOLL_FAULTS=all $(BIN)/pytest -n0 tests/lab/test_faults.py
+	$(BIN)/python bench/lab_scale.py
 
 docs: .venv/dev.stamp
 	$(BIN)/python tools/docs.py

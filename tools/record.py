@@ -1,33 +1,43 @@
 """Record the project's own snapshots from the lab: the practised platform, healthy and with each fault.
 
-Writes examples/practice/recordings/*.plimsoll and docs/reference/faults.md, the table of what found what.
+Writes examples/practice/recordings.tar.zst and docs/reference/faults.md, the table of what found what.
 
-    python tools/record.py [ID...]      # only these faults; the table needs all of them
+    python tools/record.py [ID...]      # only these faults; then nothing is written but what goes wrong
+
+The recordings are so alike that together they take little more than one: a tar in one zstd stream, in which each is
+a snapshot not packed by itself. `tar --zstd -xf` takes them out, and `plimsoll check` reads them.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import zstandard
+
 from plimsoll.cli.lab_life import manifests_in
 from plimsoll.cli.progress import bar
 from plimsoll.errors import PlimsollError
 from plimsoll.kube.pack import save
+from plimsoll.kube.snapshot import Snapshot
 from plimsoll.lab.faults import registry
 from plimsoll.lab.faults.judge import Judge, Judgement
 from plimsoll.lab.faults.model import Fault
-from plimsoll.lab.run import launch
+from plimsoll.lab.run import control, launch
 from plimsoll.lab.run.settings import ADDONS, Settings
 from plimsoll.spec.load import load
 
+NAME = "record"
 ROOT = Path(__file__).parents[1]
 PRACTICE = ROOT / "examples" / "practice"
-RECORDINGS = PRACTICE / "recordings"
+RECORDINGS = PRACTICE / "recordings.tar.zst"
+_LEVEL, _WINDOW = 19, 24  # 16 MiB: several recordings fit into what is looked back at
 TABLE = ROOT / "docs" / "reference" / "faults.md"
 
 
@@ -35,30 +45,29 @@ def main(ids: list[str]) -> int:
     """Record; 1 where a check missed its fault or named something else beside it."""
     faults = [registry.find(id_) for id_ in ids] or list(registry.ALL)
     platform = (PRACTICE / "platform.yaml").read_text()
-    RECORDINGS.mkdir(exist_ok=True)
+    taken: dict[str, Snapshot] = {}
     with tempfile.TemporaryDirectory() as root:
         os.environ["XDG_STATE_HOME"] = root
-        settings = Settings(
-            name="record", addons=ADDONS, platform=platform, manifests=manifests_in(PRACTICE / "manifests")
-        )
+        settings = Settings(name=NAME, addons=ADDONS, platform=platform, manifests=manifests_in(PRACTICE / "manifests"))
         with bar("lab up") as progress:
             launch.up(settings, progress)
-        folder = launch.folder_of("record")
+        folder = launch.folder_of(NAME)
         try:
             judge = Judge(folder, load(platform, "platform.yaml"))
-            save(judge.snapshot(), RECORDINGS / "healthy.plimsoll")
-            found = _record(judge, faults)
+            taken["healthy"] = judge.snapshot()
+            found = _record(judge, faults, taken)
             judge.close()
         finally:
             launch.down(folder)
     missed = [each.fault for each in found if not each.hit or each.extra or not each.healed]
     if not ids:
+        _write(taken)
         TABLE.write_text(_table(found))
     print(f"{len(found)} faults recorded; not as they should be: {', '.join(missed) or 'none'}", file=sys.stderr)
     return 1 if missed or len(found) < len(faults) else 0
 
 
-def _record(judge: Judge, faults: list[Fault]) -> list[Judgement]:
+def _record(judge: Judge, faults: list[Fault], taken: dict[str, Snapshot]) -> list[Judgement]:
     found = []
     with bar("recording") as progress:
         for done, fault in enumerate(faults):
@@ -68,9 +77,29 @@ def _record(judge: Judge, faults: list[Fault]) -> list[Judgement]:
             except PlimsollError as error:
                 print(f"{fault.id}: {error}", file=sys.stderr)
                 continue
-            save(snapshot, RECORDINGS / f"{fault.id}.plimsoll")
+            taken[fault.id] = snapshot
             found.append(said)
+            if not said.healed:
+                control.ask(launch.folder_of(NAME), "reset")
     return found
+
+
+def _write(taken: dict[str, Snapshot]) -> None:
+    """All snapshots, as files of a tar with times and owners that do not change from run to run."""
+    shape = zstandard.ZstdCompressionParameters.from_level(_LEVEL, window_log=_WINDOW, enable_ldm=True)
+    with (
+        tempfile.TemporaryDirectory() as root,
+        RECORDINGS.open("wb") as file,
+        zstandard.ZstdCompressor(compression_params=shape).stream_writer(file) as packed,
+        tarfile.open(fileobj=packed, mode="w|") as tar,
+    ):
+        for title, snapshot in taken.items():
+            one = Path(root) / "one"
+            save(snapshot, one)
+            plain = zstandard.ZstdDecompressor().stream_reader(one.read_bytes()).read()
+            entry = tarfile.TarInfo(f"{title}.plimsoll")
+            entry.size = len(plain)
+            tar.addfile(entry, io.BytesIO(plain))
 
 
 def _table(found: Iterable[Judgement]) -> str:

@@ -100,7 +100,7 @@ class Judge:
         """Wait until nothing is found that was not there before any fault; False where that takes too long."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            if self.roots(self.snapshot()) == self.baseline:
+            if self.roots(self.snapshot()) <= self.baseline:
                 return True
             time.sleep(_PAUSE)
         return False
