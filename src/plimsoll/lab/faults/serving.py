@@ -63,13 +63,12 @@ def _part(id_: str, title: str, program: str, deployment: str) -> Fault:
     return Fault(id=id_, title=title, where="cluster", inject=inject, shown=shown)
 
 
-def _no_prometheus(hands: Hands) -> None:
+def _no_prometheus(hands: Hands, **spec: object) -> None:
     """The address of Prometheus is that of another cluster."""
     triggers = items(_scaler(hands), "spec", "triggers")
     for each in triggers:
         each["metadata"]["serverAddress"] = "http://prometheus.observability.svc:9090"
-    _edit(hands, {"triggers": triggers})
-    operands.until(lambda: _ready(hands)[0] == "False", "KEDA cannot read the trigger", patience=90)
+    _edit(hands, {"triggers": triggers, **spec})
 
 
 def _no_target(hands: Hands) -> None:
@@ -215,8 +214,15 @@ FAULTS: tuple[Fault, ...] = (
         id="V51",
         title="a trigger names a Prometheus that does not exist",
         where="service",
-        inject=_no_prometheus,
+        inject=lambda hands: _no_prometheus(hands, fallback=None),
         shown=lambda hands: _ready(hands)[0] == "False",
+    ),
+    Fault(
+        id="V53",
+        title="a trigger names a Prometheus that does not exist, and the service lives on its fallback",
+        where="service",
+        inject=lambda hands: _no_prometheus(hands, fallback={"failureThreshold": 3, "replicas": 2}),
+        shown=lambda hands: state(_scaler(hands), "Fallback")[0] == "True",
     ),
     Fault(
         id="V51+target",

@@ -10,7 +10,8 @@ from plimsoll.check.words import brief, many
 from plimsoll.kube import kinds
 from plimsoll.kube.nodes import may_explain
 from plimsoll.kube.objects import Obj, condition, get, items, name, namespace, number, owner, text
-from plimsoll.kube.pods import events_by_object, trouble
+from plimsoll.kube.pods import controller, events_by_object, trouble
+from plimsoll.kube.served import served
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.queueing.blame import causes, outlooks
 from plimsoll.pillars.queueing.facts import (
@@ -104,6 +105,8 @@ def _broken(case: Case, workload: Obj) -> Finding | None:
         found = trouble(pod)
         if found is None or found.state not in ("crash", "image", "waiting"):
             continue
+        if found.state != "waiting" and controller(case.snapshot, pod) in _silent(case.snapshot):
+            continue  # V52 says so, once for the service
         home = text(pod, "spec", "nodeName")
         return case.finding(
             workload,
@@ -118,6 +121,13 @@ def _broken(case: Case, workload: Obj) -> Finding | None:
             f"kubectl -n {namespace(pod)} logs {name(pod)} --all-containers --previous --ignore-errors=true",
         )
     return None
+
+
+@fact
+def _silent(snapshot: Snapshot) -> frozenset[tuple[str, str, str]]:
+    """Workloads that serve, none of whose replicas is ready: (kind, namespace, name)."""
+    every = (each.obj for each in served(snapshot) if not number(each.obj, "status", "readyReplicas"))
+    return frozenset((text(each, "kind"), namespace(each), name(each)) for each in every)
 
 
 @fact
