@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from plimsoll.errors import InputError
-from plimsoll.lab.faults import devices, discovery, driver, mig, operator, queues, serving, toolkit, workloads
+from plimsoll.lab.faults import (
+    devices,
+    discovery,
+    driver,
+    installed,
+    kueue,
+    loss,
+    mig,
+    operator,
+    partition,
+    queues,
+    serving,
+    toolkit,
+    workloads,
+)
 from plimsoll.lab.faults.model import Fault
 
 ALL: tuple[Fault, ...] = (
@@ -13,8 +27,12 @@ ALL: tuple[Fault, ...] = (
     *toolkit.FAULTS,
     *devices.FAULTS,
     *mig.FAULTS,
+    *partition.FAULTS,
+    *installed.FAULTS,
+    *loss.FAULTS,
     *workloads.FAULTS,
     *queues.FAULTS,
+    *kueue.FAULTS,
     *serving.FAULTS,
 )
 
