@@ -1,6 +1,6 @@
 """A lab of 500 nodes with 8 GPUs each, and 5,000 pods: how long until all of it has settled.
 
-    python bench/lab_scale.py [--nodes 500] [--pods 5000]
+python bench/lab_scale.py [--nodes 500] [--pods 5000]
 """
 
 from __future__ import annotations
