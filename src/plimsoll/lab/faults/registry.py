@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from plimsoll.errors import InputError
 from plimsoll.lab.faults import (
+    admission,
     devices,
     discovery,
     driver,
     installed,
+    keda,
     kueue,
     loss,
     mig,
@@ -15,6 +17,7 @@ from plimsoll.lab.faults import (
     partition,
     queues,
     serving,
+    spot,
     toolkit,
     workloads,
 )
@@ -33,7 +36,10 @@ ALL: tuple[Fault, ...] = (
     *workloads.FAULTS,
     *queues.FAULTS,
     *kueue.FAULTS,
+    *admission.FAULTS,
     *serving.FAULTS,
+    *keda.FAULTS,
+    *spot.FAULTS,
 )
 
 
