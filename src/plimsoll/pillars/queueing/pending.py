@@ -19,6 +19,7 @@ from plimsoll.pillars.queueing.facts import Key, waiting_by_local_queue
 
 _UNCOVERED = re.compile(r"resource (\S+) unavailable in ClusterQueue")
 _BEYOND = re.compile(r"insufficient quota for (\S+) in flavor ([^\s,]+)")
+_INVALID = re.compile(r"^resources (validation failed|didn't satisfy LimitRange constraints)")
 _MAXIMUM = re.compile(r"maximum capacity \((?:[^()]*> )?([^()]*)\)")
 
 
@@ -74,7 +75,7 @@ def _classify(workload: Obj, shut: str) -> Wait | None:
         return wait("Q20", f"{where.group(1)} in flavor {where.group(2)}" if where else "its quota")
     if reason == "NoMatchingFlavor" or "untolerated taint" in message or "doesn't match node affinity" in message:
         return wait("Q28", queue)
-    if reason in ("Inadmissible", "Misconfigured"):
+    if reason in ("Inadmissible", "Misconfigured") or _INVALID.search(message):
         return wait("Q50", queue)
     return None
 

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.kube import kinds
-from plimsoll.kube.objects import items, mapping, name, text
-from plimsoll.pillars.spot.facts import required, spot_key, spot_pools
+from plimsoll.kube.nodes import selected
+from plimsoll.kube.objects import Obj, items, mapping, name, text
+from plimsoll.kube.snapshot import Snapshot
+from plimsoll.pillars.spot.facts import SPOT_KEYS, required, spot_key, spot_nodes, spot_pools
 
 
 @check(
@@ -48,7 +50,7 @@ def spot_comes_first(case: Case) -> Iterator[Finding]:
         for index, group in enumerate(items(queue, "spec", "resourceGroups")):
             order = [text(each, "name") for each in items(group, "flavors")]
             flavors = [case.snapshot.get(kinds.RESOURCE_FLAVOR, each) for each in order]
-            spot = [bool(spot_key(mapping(each, "spec", "nodeLabels"))) if each else None for each in flavors]
+            spot = [_buys_spot(case.snapshot, each) if each else None for each in flavors]
             if True in spot and False in spot and spot.index(False) < spot.index(True):
                 yield case.finding(
                     queue,
@@ -58,3 +60,15 @@ def spot_comes_first(case: Case) -> Iterator[Finding]:
                     seen={"order": ", ".join(order)},
                     remedy=f"kubectl edit clusterqueue {name(queue)}   # move {order[spot.index(True)]} to the front",
                 )
+
+
+def _buys_spot(snapshot: Snapshot, flavor: Obj) -> bool:
+    """Whether a ResourceFlavor stands for spot nodes: by its labels, a taint it declares, or because its nodes are."""
+    wanted = mapping(flavor, "spec", "nodeLabels")
+    declared = {text(each, "key"): text(each, "value") for each in items(flavor, "spec", "nodeTaints")}
+    if spot_key(wanted) or any(
+        value in (SPOT_KEYS.get(key), "") for key, value in declared.items() if key in SPOT_KEYS
+    ):
+        return True
+    chosen = [node for node in snapshot.list(kinds.NODE) if selected(node, {"spec": {"nodeSelector": wanted}})]
+    return bool(wanted and chosen) and all(name(node) in spot_nodes(snapshot) for node in chosen)
