@@ -18,14 +18,14 @@ def _is(obj: Obj | None, type_: str) -> bool:
     return obj is not None and text(condition(obj, type_), "status") == "True"
 
 
-def _cluster_queue(name: str, gpus: int) -> Obj:
-    flavor = {"name": "test-h100", "resources": [{"name": "nvidia.com/gpu", "nominalQuota": gpus}]}
+def _cluster_queue(name: str, space: str, gpus: int) -> Obj:
+    flavor = {"name": space, "resources": [{"name": "nvidia.com/gpu", "nominalQuota": gpus}]}
     return {
         "apiVersion": QUEUE,
         "kind": "ClusterQueue",
         "metadata": {"name": name},
         "spec": {
-            "cohortName": "test",
+            "cohortName": space,
             "namespaceSelector": {},
             "preemption": {"reclaimWithinCohort": "Any", "withinClusterQueue": "LowerPriority"},
             "resourceGroups": [{"coveredResources": ["nvidia.com/gpu"], "flavors": [flavor]}],
@@ -62,22 +62,23 @@ def _job(name: str, space: str, queue: str, *, pods: int = 1, seconds: int = 3) 
 
 @pytest.fixture
 def queues(lab: Lab, space: str) -> Iterator[str]:
-    """Two queues of 16 GPUs in one cohort, each with a LocalQueue of its name."""
+    """Two queues of 16 GPUs in one cohort, reached by the LocalQueues a and b; named after the namespace."""
     toleration = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
-    flavor = {"apiVersion": QUEUE, "kind": "ResourceFlavor", "metadata": {"name": "test-h100"}}
+    flavor = {"apiVersion": QUEUE, "kind": "ResourceFlavor", "metadata": {"name": space}}
     lab.client.apply({**flavor, "spec": {"nodeLabels": POOL, "tolerations": [toleration]}})
-    for name in ("test-a", "test-b"):
-        lab.client.apply(_cluster_queue(name, 16))
+    for name in ("a", "b"):
+        queue = f"{space}-{name}"
+        lab.client.apply(_cluster_queue(queue, space, 16))
         local = {"apiVersion": QUEUE, "kind": "LocalQueue", "metadata": {"name": name, "namespace": space}}
-        lab.client.apply({**local, "spec": {"clusterQueue": name}})
-        lab.wait(f"{QUEUE}/ClusterQueue", name, "", lambda queue: _is(queue, "Active"))
+        lab.client.apply({**local, "spec": {"clusterQueue": queue}})
+        lab.wait(f"{QUEUE}/ClusterQueue", queue, "", lambda queue: _is(queue, "Active"))
     yield space
     for job in lab.client.list("batch/v1/Job", space):
         lab.client.delete("batch/v1/Job", text(job, "metadata", "name"), space)
-    for name in ("test-a", "test-b"):
+    for name in ("a", "b"):
         lab.client.delete(f"{QUEUE}/LocalQueue", name, space)
-        lab.client.delete(f"{QUEUE}/ClusterQueue", name)
-    lab.client.delete(f"{QUEUE}/ResourceFlavor", "test-h100")
+        lab.client.delete(f"{QUEUE}/ClusterQueue", f"{space}-{name}")
+    lab.client.delete(f"{QUEUE}/ResourceFlavor", space)
 
 
 def _workload(lab: Lab, space: str, job: str) -> Obj:
@@ -88,7 +89,7 @@ def _workload(lab: Lab, space: str, job: str) -> Obj:
 
 
 def test_a_job_of_eight_gpus_is_admitted_runs_and_completes(lab: Lab, queues: str) -> None:
-    lab.client.create(_job("eight", queues, "test-a"))
+    lab.client.create(_job("eight", queues, "a"))
     lab.wait("batch/v1/Job", "eight", queues, lambda job: get(job, "status", "active") == 1)
     workload = _workload(lab, queues, "eight")
     assert _is(workload, "Admitted")
@@ -99,9 +100,9 @@ def test_a_job_of_eight_gpus_is_admitted_runs_and_completes(lab: Lab, queues: st
 
 
 def test_a_borrower_is_preempted_when_the_owner_reclaims(lab: Lab, queues: str) -> None:
-    lab.client.create(_job("borrower", queues, "test-b", pods=4, seconds=600))
+    lab.client.create(_job("borrower", queues, "b", pods=4, seconds=600))
     lab.wait("batch/v1/Job", "borrower", queues, lambda job: get(job, "status", "ready") == 4)
-    lab.client.create(_job("owner", queues, "test-a", pods=2, seconds=600))
+    lab.client.create(_job("owner", queues, "a", pods=2, seconds=600))
     lab.wait("batch/v1/Job", "owner", queues, lambda job: get(job, "status", "ready") == 2)
     evicted = _workload(lab, queues, "borrower")
     assert not _is(evicted, "Admitted")
@@ -111,10 +112,10 @@ def test_a_borrower_is_preempted_when_the_owner_reclaims(lab: Lab, queues: str) 
 
 
 def test_its_webhook_and_its_visibility_api_answer(lab: Lab, queues: str) -> None:
-    wrong = _cluster_queue("test-wrong", 8)
+    wrong = _cluster_queue(f"{queues}-wrong", queues, 8)
     wrong["spec"]["preemption"] = {"withinClusterQueue": "Never", "borrowWithinCohort": {"policy": "LowerPriority"}}
     wrong["spec"]["preemption"]["reclaimWithinCohort"] = "Never"
     with pytest.raises(ClusterError):
         lab.client.create(wrong)
-    pending = lab.client.raw("/apis/visibility.kueue.x-k8s.io/v1beta2/clusterqueues/test-a/pendingworkloads")
+    pending = lab.client.raw(f"/apis/visibility.kueue.x-k8s.io/v1beta2/clusterqueues/{queues}-a/pendingworkloads")
     assert b"PendingWorkloadsSummary" in pending

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from plimsoll.kube import kinds
@@ -38,7 +39,11 @@ class World:
         self.failed: BaseException | None = None
 
     def follow(self, stop: threading.Event) -> None:
-        """Start to watch; sets `stop` and `failed` when the API server stays away."""
+        """Start to watch; sets `stop` and `failed` when the API server stays away.
+
+        What nodes depend on is known before the first node is: a plugin whose config is not known yet would
+        register whole GPUs.
+        """
         watches: tuple[tuple[Kind, str, str, Callable[[str, Obj], None]], ...] = (
             (kinds.NODE, "", "", self._node),
             (kinds.POD, "", LABELS, self.pod),
@@ -47,6 +52,10 @@ class World:
             (kinds.CONFIG_MAP, self._namespace, "", self._config),
             (kinds.CLUSTER_POLICY, "", "", self._policy),
         )
+        for kind, space, labels, tell in watches[1:]:
+            with suppress(NotFound):
+                for obj in self._client.list(kind, space, labels=labels):
+                    tell("ADDED", obj)
         for watch in watches:
             threading.Thread(target=self._watch, args=(*watch, stop), daemon=True, name=f"watch {watch[0]}").start()
 

@@ -176,6 +176,7 @@ class Supervisor:
         began = time.monotonic()
         for process in list(self._cluster.processes.values()):
             await process.start()
+        await fleet.settled(self._cluster)
         self.state.seconds = round(time.monotonic() - began, 1)
 
     async def _down(self) -> None:
