@@ -7,7 +7,7 @@ import copy
 import msgspec
 
 from plimsoll.kube.nodes import allocatable
-from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, number, text
+from plimsoll.kube.objects import Obj, get, labels, mapping, name, number, text
 from plimsoll.kube.pods import finished, gpu_requests
 from plimsoll.lab.faults import operands, work
 from plimsoll.lab.faults.hands import Hands

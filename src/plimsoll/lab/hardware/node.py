@@ -219,7 +219,7 @@ class _Look:
         if not present:
             return
         pod = self.pods.get(DISCOVERY, {})
-        began = moment(text(pod, "status", "startTime")) or self.view.now
+        began = moment(_running_since(pod)) or self.view.now
         if self.view.standalone:
             began = moment(text(self.node, "metadata", "creationTimestamp")) or self.view.now
         place = self.have.get("node.kubernetes.io/instance-type", "lab")
@@ -227,7 +227,7 @@ class _Look:
             due, present, self.strategy, sharing, driver=self._driver(), place=place, since=int(began.timestamp())
         )
         stale = {key: None for key in self.have if discovery.OWNED.match(key) and key not in wanted}
-        if "nvidia.com/gfd.timestamp" in self.have and not text(pod, "status", "startTime"):
+        if "nvidia.com/gfd.timestamp" in self.have and not _running_since(pod):
             wanted.pop("nvidia.com/gfd.timestamp")
             stale.pop("nvidia.com/gfd.timestamp", None)
         self.labels |= {**stale, **wanted}
@@ -317,3 +317,8 @@ class _Look:
             if new:
                 changed[field] = new
         return changed
+
+
+def _running_since(pod: Obj) -> str:
+    """When the first container of a pod was started, the last time; "" where it does not run."""
+    return text(next(iter(items(pod, "status", "containerStatuses")), {}), "state", "running", "startedAt")
