@@ -50,6 +50,7 @@ def find(id_: str) -> Fault:
     by_id = {fault.id.upper(): fault for fault in ALL}
     if id_.upper() in by_id:
         return by_id[id_.upper()]
-    near = get_close_matches(id_.upper(), by_id, n=3)
+    beginning = [each for each in by_id if id_ and each.startswith(id_.upper())]
+    near = beginning[:3] or get_close_matches(id_.upper(), by_id, n=3)
     hint = f"did you mean {', '.join(by_id[each].id for each in near)}?" if near else "`plimsoll lab fault` lists them"
     raise InputError("no such fault", where=id_[:60], hint=hint)

@@ -7,6 +7,7 @@ Whatever it starts dies with it, also when it is killed -9: the kernel ends the 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import os
 import shutil
@@ -240,6 +241,7 @@ def main() -> int:
     """Be the lab in the folder named on the command line."""
     folder = Folder(Path(sys.argv[1]))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
+    faulthandler.enable()  # its log is all that is left of one that dies
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     if hold(folder.lock) is None:
         return 1
