@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from plimsoll.kube.objects import Obj, condition, get, labels, mapping, number, text
+from plimsoll.errors import ClusterError, LabError
+from plimsoll.kube.objects import Obj, condition, get, labels, mapping, name, namespace, number, text
 from plimsoll.kube.yamldocs import documents
 from plimsoll.lab import nodes, values
 from plimsoll.lab.hardware.layout import CUT, written
@@ -13,6 +17,9 @@ from plimsoll.spec import derive
 from plimsoll.spec.model import Platform
 
 _WORKERS = 8
+_PATIENCE = 180.0  # seconds for each thing that is waited for
+_PAUSE = 0.3
+_NAMED = 5  # of what is late, in an error
 DEFAULT_PLATFORM = """\
 apiVersion: plimsoll.dev/v1
 kind: Platform
@@ -68,49 +75,80 @@ async def apply(cluster: Cluster) -> None:
 
 
 async def settled(cluster: Cluster) -> None:
-    """Wait until nodes are Ready, what the add-ons deployed is available, and the ClusterPolicy is ready."""
-    await cluster.until(lambda: _nodes_ready(cluster), "every node Ready")
-    await cluster.until(lambda: _deployments_ready(cluster), "every Deployment available")
-    await cluster.until(lambda: _apis_available(cluster), "every aggregated API available")
-    await cluster.until(lambda: _gpus_offered(cluster), "every GPU offered", patience=180.0)
-    if "gpu-operator" in cluster.settings.addons:
-        await cluster.until(lambda: _policy_ready(cluster), "ClusterPolicy ready", patience=120.0)
-    await cluster.until(lambda: _pods_placed(cluster), "every pod placed", patience=120.0)
+    """Wait until everything is as it should be. Raises LabError that names what is not."""
+    waits: list[tuple[str, Callable[[Cluster], list[str]]]] = [
+        ("not Ready", _nodes),
+        ("not available", _deployments),
+        ("not available", _apis),
+        ("without the GPUs declared", _without_gpus),
+        ("not ready", _policies),
+        ("not placed", _pods),
+    ]
+    for what, late in waits:
+        await _none(cluster, late, what)
 
 
-def _nodes_ready(cluster: Cluster) -> bool:
+async def _none(cluster: Cluster, late: Callable[[Cluster], list[str]], what: str) -> None:
+    end = time.monotonic() + _PATIENCE
+    while found := await _late(cluster, late):
+        if time.monotonic() > end:
+            more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+            raise LabError(f"{', '.join(found[:_NAMED])}{more}: still {what} after {_PATIENCE:.0f} s", where="lab")
+        await asyncio.sleep(_PAUSE)
+
+
+async def _late(cluster: Cluster, look: Callable[[Cluster], list[str]]) -> list[str]:
+    try:
+        return await cluster.call(look, cluster)
+    except ClusterError as error:  # an API server that has just started
+        return [str(error)]
+
+
+def _nodes(cluster: Cluster) -> list[str]:
     found = cluster.client.list("v1/Node")
-    return all(text(condition(node, "Ready"), "status") == "True" for node in found)
+    return [f"node {name(each)}" for each in found if not _true(each, "Ready")]
 
 
-def _gpus_offered(cluster: Cluster) -> bool:
-    """Whether every node of the platform's pools offers what the declaration says of it."""
+def _without_gpus(cluster: Cluster) -> list[str]:
+    """Nodes of the platform's pools that do not offer what the declaration says of them."""
     platform = cluster.platform
     if platform is None:
-        return True
+        return []
     wanted = {pool.name: derive.per_node(pool) for pool in platform.pools}
+    late = []
     for node in cluster.client.list("v1/Node"):
         pool = derive.pool_of(platform, labels(node))
         offered = mapping(node, "status", "allocatable")
         if pool and any(str(offered.get(resource)) != str(count) for resource, count in wanted[pool.name].items()):
-            return False
-    return True
+            late.append(f"node {name(node)}")
+    return late
 
 
-def _deployments_ready(cluster: Cluster) -> bool:
+def _deployments(cluster: Cluster) -> list[str]:
     found = cluster.client.list("apps/v1/Deployment")
-    return all(number(each, "status", "availableReplicas") >= number(each, "spec", "replicas") for each in found)
+    return [
+        f"Deployment {namespace(each)}/{name(each)}"
+        for each in found
+        if number(each, "status", "availableReplicas") < number(each, "spec", "replicas")
+    ]
 
 
-def _apis_available(cluster: Cluster) -> bool:
+def _apis(cluster: Cluster) -> list[str]:
     found = cluster.client.list("apiregistration.k8s.io/v1/APIService")
-    return all(text(condition(each, "Available"), "status") == "True" for each in found)
+    return [f"API {name(each)}" for each in found if not _true(each, "Available")]
 
 
-def _policy_ready(cluster: Cluster) -> bool:
+def _policies(cluster: Cluster) -> list[str]:
+    if "gpu-operator" not in cluster.settings.addons:
+        return []
     found = cluster.client.list("nvidia.com/v1/ClusterPolicy")
-    return bool(found) and all(get(each, "status", "state") == "ready" for each in found)
+    return [f"ClusterPolicy {name(each)}" for each in found if get(each, "status", "state") != "ready"]
 
 
-def _pods_placed(cluster: Cluster) -> bool:
-    return not cluster.client.list("v1/Pod", fields="status.phase=Pending")
+def _pods(cluster: Cluster) -> list[str]:
+    found = cluster.client.list("v1/Pod", fields="status.phase=Pending")
+    return [f"pod {namespace(each)}/{name(each)}" for each in found]
+
+
+def _true(obj: Obj, type_: str) -> bool:
+    return text(condition(obj, type_), "status") == "True"

@@ -25,7 +25,7 @@ from plimsoll.lab.run.state import State, alive, read
 Progress = Callable[[str, int, int], None]
 
 _PAUSE = 0.1
-_PATIENCE = 300.0  # seconds until a lab that is not ready is given up; ten times what a slow machine takes
+_PATIENCE = 900.0  # seconds until a lab that is not ready is given up; each of its steps gives up sooner
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 
 
