@@ -21,7 +21,7 @@ from plimsoll.spec.load import load
 from tests.lab.conftest import PRACTICE
 
 NAME = "faults"
-SOME = 4  # every fourth fault is given here; `make soak` gives all, and tests/test_practice_recordings.py judges all
+SOME = 7  # every seventh fault is given here; `make soak` gives all, and tests/test_practice_recordings.py judges all
 CHOSEN = registry.ALL if os.environ.get("PLIMSOLL_FAULTS") == "all" else registry.ALL[::SOME]
 
 

@@ -26,6 +26,8 @@ from plimsoll.spec.model import Platform
 
 PATIENCE = 45.0  # seconds until a symptom shows, or is gone
 _PAUSE = 0.3
+_LOOKS, _BETWEEN = 4, 2.0  # at most so many, so many seconds apart
+_STAYS = 30  # minutes: as late as any fault is judged
 
 Roots = frozenset[tuple[str, str]]
 
@@ -85,8 +87,7 @@ class Judge:
         began = time.monotonic()
         try:
             node = give.give(self._folder, self._client, fault, patience=PATIENCE)
-            snapshot = self.snapshot(fault.later)
-            found = self.roots(snapshot) - self.roots(_aged(self._healthy, fault.later))
+            found, snapshot = self._found(fault)
             seconds = time.monotonic() - began
         finally:
             heal(self._folder, self._client, fault.id)
@@ -96,11 +97,25 @@ class Judge:
             snapshot,
         )
 
+    def _found(self, fault: Fault) -> tuple[Roots, Snapshot]:
+        """New root causes. Looked for again while there are others than the fault: what it set in motion may go on."""
+        for _ in range(_LOOKS):
+            snapshot = self.snapshot(fault.later)
+            found = self.roots(snapshot) - self.roots(_aged(self._healthy, fault.later))
+            if {check for check, _ in found} == {fault.check}:
+                break
+            time.sleep(_BETWEEN)
+        return found, snapshot
+
     def _settle(self) -> bool:
-        """Wait until nothing is found that was not there before any fault; False where that takes too long."""
-        end = time.monotonic() + PATIENCE
+        """Wait until nothing is found that was not there before any fault, nor would be if it stayed as it is.
+
+        False where that takes too long.
+        """
+        end, old = time.monotonic() + PATIENCE, self.roots(_aged(self._healthy, _STAYS))
         while time.monotonic() < end:
-            if self.roots(self.snapshot()) <= self.baseline:
+            taken = self.snapshot()
+            if self.roots(taken) <= self.baseline and self.roots(_aged(taken, _STAYS)) <= old:
                 return True
             time.sleep(_PAUSE)
         return False
