@@ -238,6 +238,14 @@ def test_a_config_that_changes_under_its_name_is_read_by_the_next_pod() -> None:
     assert machine.devices() == {"nvidia.com/gpu.shared": "48"}
 
 
+def test_a_configmap_that_is_deleted_changes_nothing_for_a_plugin_that_runs() -> None:
+    machine = sharing(SHARED)
+    machine.view["configs"] = {}
+    machine.settle()
+    assert machine.state("device-plugin") == ("Running", "")
+    assert machine.devices() == {"nvidia.com/gpu.shared": "32"}
+
+
 def test_a_config_that_is_not_there() -> None:
     machine = sharing(SHARED)
     machine.labels["nvidia.com/device-plugin.config"] = "zz"

@@ -187,7 +187,9 @@ class _Look:
             return Choice()  # its DaemonSet was made before there was a config
         uid = text(pod, "metadata", "uid")
         before = self.memory.loaded.get(uid) if started(pod) and not trouble(pod) else None
-        if before is not None and (before.key == now.key or now.no_such):
+        named = text(self.view.policy, "spec", "devicePlugin", "config", "name")
+        gone = bool(named) and named not in self.view.configs  # what is mounted stays mounted
+        if before is not None and (before.key == now.key or now.no_such or gone):
             now = msgspec.structs.replace(before, no_such=now.no_such)
         self.loaded[uid] = now
         return now

@@ -18,10 +18,12 @@ from plimsoll.kube.nodes import allocatable, capacity, dra_nodes, gpu_nodes
 from plimsoll.kube.objects import Obj, annotations_of, condition, labels, mapping, name, text
 from plimsoll.kube.snapshot import Snapshot, fact
 from plimsoll.pillars.operator.checks.plugins import plugin_pods
-from plimsoll.pillars.operator.checks.starting import replaced, starting_drivers
+from plimsoll.pillars.operator.checks.starting import replaced, starting_drivers, younger
 from plimsoll.units import count, moment
 
 STARTING = timedelta(minutes=10)  # driver, toolkit and plugin need minutes on a fresh node
+GRACE = timedelta(minutes=5)  # for which a kubelet keeps the capacity of a resource that nobody serves any more
+_FORGETS = "the kubelet forgets it within five minutes"
 _MIG_COUNT = re.compile(r"(nvidia\.com/mig-.+)\.count\Z")
 _PASSED_THROUGH = re.compile(r"nvidia\.com/(pgpu\Z|[A-Z])")  # the sandbox plugin names resources after the model
 _SETTLED = ("", "upgrade-done", "upgrade-failed", "upgrade-required")  # upgrade states in which GPUs are on offer
@@ -70,8 +72,11 @@ def _judge(snapshot: Snapshot, node: Obj, dra: bool) -> Shortfall | None:
     for resource, total in have.items():
         offered = free.get(resource, 0)
         if offered < total:
-            old = _left_over(labels(node), have, free, resource, offered)
-            return wrong("stale" if old else "unhealthy", resource, offered, total)
+            if not _left_over(labels(node), have, free, resource, offered):
+                return wrong("unhealthy", resource, offered, total)
+            left = wrong("stale", resource, offered, total)
+            forgets = not offered and not left.excuse and _serves_newly(snapshot, name(node))
+            return left._replace(excuse=_FORGETS, severity=Severity.INFO) if forgets else left
     for resource, total in have.items():
         if total and _left_over(labels(node), have, free, resource, 0):
             return wrong("stale", resource, total)
@@ -80,6 +85,12 @@ def _judge(snapshot: Snapshot, node: Obj, dra: bool) -> Shortfall | None:
         if offered < promised:
             return wrong("short", resource, offered, promised)
     return None
+
+
+def _serves_newly(snapshot: Snapshot, node: str) -> bool:
+    """Whether the device plugin of a node was made within the grace in which an earlier one is not yet forgotten."""
+    made = [moment(text(pod, "metadata", "creationTimestamp")) for pod in plugin_pods(snapshot).get(node, [])]
+    return any(younger(each, GRACE, snapshot.taken_at) for each in made)
 
 
 def _offers_otherwise(node: Obj) -> bool:
