@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from plimsoll.kube.objects import get
 from plimsoll.lab.run import control, launch
 from plimsoll.lab.run.fleet import DEFAULT_PLATFORM
 from plimsoll.lab.run.settings import Settings
-from plimsoll.lab.run.state import State, read
+from plimsoll.lab.run.state import State, alive, read
 from tests.lab.conftest import Lab
 
 BARE = Settings(name="bare", addons=(), platform=DEFAULT_PLATFORM)
@@ -104,3 +105,34 @@ def test_the_command_line_tells_what_runs(lab: Lab) -> None:
     assert (
         subprocess.run(inside, capture_output=True, text=True, check=True).stdout.strip().endswith("admin.kubeconfig")
     )
+
+
+def test_two_resets_at_once_leave_one_lab(labs: Path) -> None:
+    launch.up(BARE)
+    folder = launch.folder_of("bare")
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: control.ask(folder, "reset"), range(2)))
+    state = read(folder)
+    assert state is not None
+    assert all(each.pid and not each.restarts for each in state.programs)
+    assert launch.down(folder)
+
+
+def test_an_up_that_is_told_to_end_leaves_nothing(labs: Path) -> None:
+    argv = [sys.executable, "-m", "plimsoll", "lab", "up", "--with", "none", "--name", "ended"]
+    with subprocess.Popen(argv, stderr=subprocess.DEVNULL) as process:
+        folder = launch.folder_of("ended")
+        assert _until(lambda: alive(folder))
+        process.terminate()
+        assert process.wait(30) == 128 + signal.SIGTERM
+    assert _until(lambda: not alive(folder))
+
+
+def test_what_was_asked_wrongly_is_said_before_anything_starts(labs: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a kind and a name"):
+        launch.up(Settings(name="wrong", manifests="apiVersion: v1\nkind: ConfigMap\n"))
+    with pytest.raises(InputError, match="no name that a node can have"):
+        launch.up(Settings(name="wrong", nodes="apiVersion: v1\nkind: Node\nmetadata: {name: A B}\n"))
+    with pytest.raises(InputError, match="no such lab"):
+        launch.ready("wrong")
+    assert not launch.folder_of("wrong").root.exists()

@@ -6,15 +6,12 @@ import click
 
 from plimsoll.cli.lab_life import named
 from plimsoll.cli.progress import bar
-from plimsoll.errors import InputError
 from plimsoll.kube.client import Client
 from plimsoll.lab import spot
 from plimsoll.lab.faults import registry
 from plimsoll.lab.faults.give import give
 from plimsoll.lab.faults.hands import heal as undo
 from plimsoll.lab.run import launch
-from plimsoll.lab.run.settings import Folder
-from plimsoll.lab.run.state import read
 
 
 @click.command("fault")
@@ -32,7 +29,7 @@ def fault(name: str, id_: str | None, node: str, output: str) -> None:
         _list(output)
         return
     chosen = registry.find(id_)
-    folder = _running(name)
+    folder, _ = launch.ready(name)
     with Client(folder.kubeconfig) as client:
         place = give(folder, client, chosen, node)
     click.echo(f"{chosen.title}{f' on {place}' if place else ''}; `plimsoll lab heal {chosen.id}` mends it", err=True)
@@ -44,7 +41,7 @@ def fault(name: str, id_: str | None, node: str, output: str) -> None:
 def heal(name: str, id_: str | None) -> None:
     """Undo one fault of a lab, or all of them."""
     chosen = registry.find(id_).id if id_ else ""
-    folder = _running(name)
+    folder, _ = launch.ready(name)
     with Client(folder.kubeconfig) as client:
         healed = undo(folder, client, chosen)
     click.echo(f"healed: {', '.join(healed)}" if healed else "nothing to heal", err=True)
@@ -53,29 +50,21 @@ def heal(name: str, id_: str | None) -> None:
 @click.command("interrupt")
 @named
 @click.argument("node")
-@click.option("--notice", default=120.0, show_default=True, type=click.FloatRange(0, 600), help="Seconds of notice.")
+@click.option("--notice", default=120, show_default=True, type=click.IntRange(0, 600), help="Seconds of notice.")
 @click.option(
     "--agent", type=click.Choice(["nth", "karpenter", "none"]), default="nth", show_default=True,
     help="Who acts on it: AWS's node termination handler, Karpenter, nobody.",
 )  # fmt: skip
 @click.option("--for-good", is_flag=True, help="No machine comes back in its place.")
-def interrupt(name: str, node: str, notice: float, agent: spot.Agent, for_good: bool) -> None:
+def interrupt(name: str, node: str, notice: int, agent: spot.Agent, for_good: bool) -> None:
     """Take a spot node of a lab back, as a cloud does: notice, drain, gone."""
-    folder = _running(name)
+    folder, _ = launch.ready(name)
     with Client(folder.kubeconfig) as client:
         with bar("interrupt") as progress:
             gone = spot.interrupt(client, node, notice=notice, agent=agent, progress=progress)
         if not for_good:
             spot.bring_back(client, gone)
     click.echo(f"{node} is gone" if for_good else f"{node} was taken and a new one is there", err=True)
-
-
-def _running(name: str) -> Folder:
-    folder = launch.folder_of(name)
-    state = read(folder)
-    if state is None or state.phase != "ready":
-        raise InputError("this lab does not run", where=name, hint="`plimsoll lab up` starts it")
-    return folder
 
 
 def _list(output: str) -> None:

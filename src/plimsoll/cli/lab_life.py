@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections import deque
 from pathlib import Path
@@ -12,10 +13,12 @@ import msgspec
 
 from plimsoll.cli.progress import bar
 from plimsoll.errors import InputError
+from plimsoll.kube.yamldocs import documents
 from plimsoll.lab.run import control, enter, launch
 from plimsoll.lab.run.fleet import DEFAULT_PLATFORM
 from plimsoll.lab.run.settings import ADDONS, Settings
-from plimsoll.lab.run.state import State, read
+from plimsoll.lab.run.state import State
+from plimsoll.spec.load import load
 
 _NAME = "lab"
 _MIB = 1 << 20
@@ -31,6 +34,8 @@ def _addons(_context: click.Context, _parameter: click.Parameter, value: str) ->
         raise InputError(
             f"not an add-on: {', '.join(unknown)[:100]}", where="--with", hint=f"all, none, {', '.join(ADDONS)}"
         )
+    if "none" in chosen and len(chosen) > 1:
+        raise InputError("none, or some, not both", where="--with")
     return tuple(each for each in ADDONS if each in chosen or "all" in chosen)
 
 
@@ -73,10 +78,11 @@ def up(
     settings = Settings(
         name=name,
         addons=addons,
-        platform=_text(platform) if platform else "" if nodes else DEFAULT_PLATFORM,
+        platform=_declared(platform) if platform else "" if nodes else DEFAULT_PLATFORM,
         nodes=_text(nodes) if nodes else "",
         manifests=manifests_in(manifests) if manifests else "",
     )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that it takes down what it started
     with bar("lab up") as progress:
         state = launch.up(settings, progress)
     _show(state, output)
@@ -96,10 +102,9 @@ def down(name: str) -> None:
 @named
 def reset(name: str) -> None:
     """Put a lab back to how it was when it became ready."""
-    folder = launch.folder_of(name)
+    folder, _ = launch.ready(name)
     control.ask(folder, "reset")
-    state = read(folder)
-    click.echo(f"lab {name} is as it was, after {state.seconds if state else 0:.1f} s", err=True)
+    click.echo(f"lab {name} is as it was, after {launch.ready(name)[1].seconds:.1f} s", err=True)
 
 
 @click.command("status")
@@ -107,6 +112,8 @@ def reset(name: str) -> None:
 @as_json
 def status(name: str, output: str) -> None:
     """Say which labs there are, what they run, and how to reach them."""
+    if name:
+        launch.folder_of(name)
     states = [state for state in launch.all_labs() if name in ("", state.name)]
     if name and not states:
         raise InputError("no such lab", where=name, hint="`plimsoll lab status` lists them")
@@ -128,7 +135,10 @@ def status(name: str, output: str) -> None:
 )
 def logs(name: str, program: str | None, lines: int) -> None:
     """Print the end of a program's log; without PROGRAM, name the programs that have one."""
-    found = launch.log_files(launch.folder_of(name))
+    folder = launch.folder_of(name)
+    if not folder.root.is_dir():
+        raise InputError("no such lab", where=name, hint="`plimsoll lab status` lists them")
+    found = launch.log_files(folder)
     if program is None:
         click.echo("\n".join(found))
         return
@@ -144,10 +154,7 @@ def logs(name: str, program: str | None, lines: int) -> None:
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND [ARGUMENT]...")
 def execute(name: str, argv: tuple[str, ...]) -> None:
     """Run a command inside a lab's network, where its Services answer, with KUBECONFIG set."""
-    folder = launch.folder_of(name)
-    state = read(folder)
-    if state is None or state.phase != "ready":
-        raise InputError("this lab does not run", where=name, hint="`plimsoll lab up` starts it")
+    folder, state = launch.ready(name)
     enter.network(state.pid)
     sys.stdout.flush()
     try:
@@ -184,15 +191,33 @@ def _json(value: object) -> None:
 def manifests_in(place: Path) -> str:
     """The YAML of a file, or of a folder's files in the order of their names."""
     if not place.is_dir():
-        return _text(place)
+        return _manifests(place)
     files = sorted(each for each in place.iterdir() if each.suffix in (".yaml", ".yml"))
     if not files:
         raise InputError("no YAML file in it", where=str(place))
-    return "\n---\n".join(_text(each) for each in files)
+    return "\n---\n".join(_manifests(each) for each in files)
+
+
+def _manifests(path: Path) -> str:
+    """The YAML of a file, seen to be YAML, so that an error names the file."""
+    text = _text(path)
+    for _ in documents(text, str(path)):
+        pass
+    return text
+
+
+def _declared(path: Path) -> str:
+    """The text of a declaration that loads."""
+    text = _text(path)
+    load(text, str(path))
+    return text
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        text = path.read_text()
+        if not text.strip():
+            raise InputError("is empty", where=str(path))
+        return text
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read: {error}", where=str(path)) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import NoReturn
@@ -43,7 +44,8 @@ def main() -> None:
     """Run the command line and exit. No traceback reaches a user unless PLIMSOLL_TRACEBACK is set."""
     try:
         code = _verb()
-        sys.stdout.flush()
+        if sys.stdout:  # None where it was closed
+            sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         code = Exit.USAGE
@@ -56,6 +58,9 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = Exit.OK
     except Exception as error:  # the only place: whatever is left is our bug
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _say(f"error: cannot write: {error.strerror}", "make room, or write elsewhere")
+            _end(int(Exit.USAGE))
         if os.environ.get("PLIMSOLL_TRACEBACK"):
             raise
         where = f"{type(error).__name__}: {error}".splitlines()[0][:300]

@@ -6,6 +6,7 @@ a node by the annotation `lab.plimsoll.dev/gpu: <GPU of the catalogue>x<count>`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from plimsoll.kube.yamldocs import documents
 from plimsoll.spec.model import Platform
 from plimsoll.spec.pools import Pool, Taint
 
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 GPU = "lab.plimsoll.dev/gpu"
 FAKE = {"kwok.x-k8s.io/node": "fake"}
 KUBELET = "v1.36.3"
@@ -67,6 +69,8 @@ def nodes_from(text_: str) -> list[Obj]:
     made: dict[str, Obj] = {}
     for place, entry in _entries(text_):
         title = text(entry, "metadata", "name")
+        if title and not _NAME.fullmatch(title):
+            raise InputError(f"no name that a node can have: {title[:60]}", where=place)
         if entry.get("kind") != "Node" or entry.get("apiVersion") != "v1" or not title or title in made:
             why = "a second Node of this name" if title in made else "not a v1 Node with a name"
             raise InputError(why, where=place, hint="a file of nodes holds v1 Node manifests and nothing else")

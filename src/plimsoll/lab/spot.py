@@ -34,9 +34,9 @@ def interrupt(
     agent: who acts on the notice; `none` leaves the pods to die with the machine.
     Raises InputError for a node that is not there.
     """
-    before = client.get("v1/Node", node)
+    before = next((each for each in client.list("v1/Node") if name(each) == node), None)
     if before is None:
-        raise InputError("no such node", where=node)
+        raise InputError("no such node", where=node, hint="kubectl get nodes")
     end = time.monotonic() + notice
     if agent != "none":
         _cordon(client, before, TAINTS[agent])

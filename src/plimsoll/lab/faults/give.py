@@ -9,7 +9,7 @@ from plimsoll.errors import ClusterError, InputError, LabError
 from plimsoll.kube.client import Client
 from plimsoll.kube.objects import Obj, get, labels, mapping, name, text
 from plimsoll.kube.pods import gpu_requests
-from plimsoll.lab.faults.hands import Hands
+from plimsoll.lab.faults.hands import Hands, undo
 from plimsoll.lab.faults.journal import Journal
 from plimsoll.lab.faults.model import Fault
 from plimsoll.lab.run.settings import Folder
@@ -28,7 +28,11 @@ def give(folder: Folder, client: Client, fault: Fault, node: str = "", *, patien
         node = _choose(client, fault, node)
     with Journal(folder.faults).alone():
         hands = Hands(folder, client, fault.id, node)
-        fault.inject(hands)
+        try:
+            fault.inject(hands)
+        except BaseException:
+            undo(folder, client, fault.id)  # a fault is given whole or not at all
+            raise
     end = time.monotonic() + patience
     while not _shows(fault, hands):
         if time.monotonic() > end:

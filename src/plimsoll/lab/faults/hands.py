@@ -122,11 +122,16 @@ class Hands:
 
 def heal(folder: Folder, client: Client, fault: str = "") -> list[str]:
     """Undo one fault, or all; the names of those undone. Goes on where it was stopped."""
+    with Journal(folder.faults).alone():
+        return undo(folder, client, fault)
+
+
+def undo(folder: Folder, client: Client, fault: str = "") -> list[str]:
+    """The same for who has the journal alone already."""
     journal = Journal(folder.faults)
-    with journal.alone():
-        chosen = [each for each in journal.read().given if fault in ("", each.fault)]
-        for given in reversed(chosen):
-            _heal(folder, client, journal, given)
+    chosen = [each for each in journal.read().given if fault in ("", each.fault)]
+    for given in reversed(chosen):
+        _heal(folder, client, journal, given)
     return [each.fault for each in chosen]
 
 

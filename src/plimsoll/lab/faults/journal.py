@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from plimsoll.errors import LabError
 from plimsoll.kube.files import whole
 from plimsoll.kube.objects import Obj
 
@@ -59,6 +60,10 @@ class Journal:
             return msgspec.json.decode(self._path.read_bytes(), type=Book)
         except FileNotFoundError:
             return Book()
+        except (OSError, msgspec.MsgspecError) as error:
+            raise LabError(
+                f"cannot be read: {error}", where=str(self._path), hint="`plimsoll lab reset` undoes every fault, too"
+            ) from None
 
     def write(self, book: Book) -> None:
         """Replace it."""

@@ -61,7 +61,8 @@ def ask(folder: Folder, do: str, program: str = "") -> None:
             with _short(folder) as path:
                 call.connect(path)
             call.sendall(msgspec.json.encode({"do": do, "program": program}) + b"\n")
-            reply = msgspec.json.decode(call.makefile("rb").readline(_LINE) or b"{}", type=dict[str, str])
+            line = call.makefile("rb").readline(_LINE)
+            reply = msgspec.json.decode(line, type=dict[str, str]) if line else {"error": "the lab ended meanwhile"}
         except (OSError, msgspec.DecodeError) as error:
             raise LabError(
                 f"the lab does not answer: {error}", where=str(folder.root), hint="`plimsoll lab status` says how it is"

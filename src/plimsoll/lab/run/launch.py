@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -9,17 +10,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from plimsoll.errors import InputError, LabError, PlimsollError
+from plimsoll.kube.objects import text
 from plimsoll.kube.yamldocs import documents
 from plimsoll.lab import home, nodes
 from plimsoll.lab.run import control
-from plimsoll.lab.run.settings import Folder, Settings, platform_of
+from plimsoll.lab.run.settings import PLACES, Folder, Settings, platform_of
 from plimsoll.lab.run.state import State, alive, read
 
 Progress = Callable[[str, int, int], None]
@@ -43,14 +45,56 @@ def up(settings: Settings, progress: Progress | None = None, *, folder: Folder |
     """
     folder = folder or folder_of(settings.name)
     _read_all(settings)
-    if alive(folder):
-        if folder.load() != settings:
-            raise InputError(
-                "this lab runs already, with other settings",
-                where=settings.name,
-                hint=f"`plimsoll lab down --name {settings.name}` first, or choose another --name",
-            )
+    ours = False
+    try:
+        with _one_at_a_time(folder):
+            if not alive(folder):
+                ours = True
+                _spawn(folder, settings)
+            elif folder.load() != settings:
+                raise InputError(
+                    "this lab runs already, with other settings",
+                    where=settings.name,
+                    hint=f"`plimsoll lab down --name {settings.name}` first, or choose another --name",
+                )
         return _wait(folder, progress)
+    except BaseException:  # Ctrl-C too: nothing half-started stays
+        if ours:
+            down(folder)
+        raise
+
+
+def ready(name: str) -> tuple[Folder, State]:
+    """A lab that is ready, by name. Raises InputError with how it is otherwise."""
+    folder = folder_of(name)
+    state = read(folder)
+    if state and state.phase == "ready":
+        return folder, state
+    if alive(folder):
+        raise InputError(
+            "this lab is not ready yet", where=name, hint=f"`plimsoll lab status --name {name}` says how far it is"
+        )
+    if not folder.root.is_dir():
+        raise InputError(
+            "no such lab", where=name, hint="`plimsoll lab status` lists them, `plimsoll lab up` starts one"
+        )
+    raise InputError("this lab does not run", where=name, hint="`plimsoll lab up` starts it anew")
+
+
+@contextmanager
+def _one_at_a_time(folder: Folder) -> Iterator[None]:
+    """Look whether a lab runs and start it, without anybody else starting it meanwhile."""
+    try:
+        folder.root.parent.mkdir(parents=True, exist_ok=True)
+        lock = (folder.root.parent / f".{folder.root.name}.lock").open("w")
+    except OSError as error:
+        raise LabError(f"cannot be used: {error.strerror}", where=str(folder.root.parent), hint=PLACES) from None
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _spawn(folder: Folder, settings: Settings) -> None:
     _clear(folder)
     folder.settings.write_bytes(msgspec.json.encode(settings))
     with folder.supervisor_log.open("ab") as log:
@@ -63,11 +107,6 @@ def up(settings: Settings, progress: Progress | None = None, *, folder: Folder |
             check=False,
             env={key: value for key, value in os.environ.items() if not key.startswith(("KUBE", "HELM_"))},
         )
-    try:
-        return _wait(folder, progress)
-    except BaseException:  # Ctrl-C too: nothing half-started stays
-        down(folder)
-        raise
 
 
 def down(folder: Folder) -> bool:
@@ -77,9 +116,9 @@ def down(folder: Folder) -> bool:
         with suppress(PlimsollError):
             control.ask(folder, "down")
         if not _gone(folder, 15.0):
-            state = read(folder)
-            if state and state.pid > 1:
-                os.kill(state.pid, signal.SIGKILL)  # it holds the lock, so the pid is its own
+            with suppress(OSError, ValueError):
+                pid = int(folder.lock.read_text())
+                os.kill(pid, signal.SIGKILL)  # it holds the lock, so the pid is its own
             _gone(folder, 5.0)
     return ran
 
@@ -95,8 +134,19 @@ def all_labs() -> list[State]:
     root = home.labs()
     if not root.is_dir():
         return []
-    found = (read(Folder(each)) for each in sorted(root.iterdir()) if each.is_dir())
+    found = (_known(each) for each in sorted(root.iterdir()) if each.is_dir())
     return [state for state in found if state]
+
+
+def _known(place: Path) -> State | None:
+    """The state of a lab by its folder; one that cannot be looked at says so and hides no other."""
+    try:
+        state = read(Folder(place))
+    except LabError as error:
+        return State(name=place.name, phase="failed", error=str(error), hint=error.hint)
+    if state:
+        state.name = place.name
+    return state
 
 
 def _read_all(settings: Settings) -> None:
@@ -105,8 +155,8 @@ def _read_all(settings: Settings) -> None:
     if settings.nodes:
         nodes.nodes_from(settings.nodes)
     for line, document in documents(settings.manifests, "manifests"):
-        if document is not None and not (isinstance(document, dict) and "kind" in document):
-            raise InputError("not a Kubernetes object", where=f"manifests:{line}")
+        if document is not None and not (text(document, "kind") and text(document, "metadata", "name")):
+            raise InputError("not a Kubernetes object with a kind and a name", where=f"manifests:{line}")
 
 
 def _wait(folder: Folder, progress: Progress | None) -> State:
@@ -129,8 +179,11 @@ def _wait(folder: Folder, progress: Progress | None) -> State:
 
 def _clear(folder: Folder) -> None:
     """What an earlier lab of this name left goes; the folder is ours alone."""
-    if folder.root.is_dir():
-        shutil.rmtree(folder.root)
+    try:
+        if folder.root.is_dir():
+            shutil.rmtree(folder.root)
+    except OSError as error:
+        raise LabError(f"cannot be cleared: {error.strerror}", where=str(folder.root), hint=PLACES) from None
     folder.make()
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import msgspec
 
-from plimsoll.errors import InputError
+from plimsoll.errors import InputError, LabError
 from plimsoll.spec.load import load
 from plimsoll.spec.model import Platform
 
+PLACES = "XDG_STATE_HOME names another place for labs"
 ADDONS = ("kueue", "keda", "gpu-operator", "prometheus")
 
 
@@ -48,8 +49,11 @@ class Folder:
 
     def make(self) -> None:
         """Create its folders, for their owner alone: keys lie in there."""
-        for folder in (self.root, self.pki, self.logs, self.mounts):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            for folder in (self.root, self.pki, self.logs, self.mounts):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise LabError(f"cannot be made: {error.strerror}", where=str(self.root), hint=PLACES) from None
 
     def load(self) -> Settings:
         """What the lab was asked for."""
@@ -57,7 +61,9 @@ class Folder:
             return msgspec.json.decode(self.settings.read_bytes(), type=Settings)
         except (OSError, msgspec.DecodeError) as error:
             raise InputError(
-                f"no lab is here: {error}", where=str(self.root), hint="`plimsoll lab up` makes one"
+                f"no lab is here: {error}",
+                where=str(self.root),
+                hint="`plimsoll lab down` ends it, then `plimsoll lab up` makes a new one",
             ) from None
 
 

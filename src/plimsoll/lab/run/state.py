@@ -9,8 +9,9 @@ from typing import Literal
 
 import msgspec
 
+from plimsoll.errors import LabError
 from plimsoll.kube.files import whole
-from plimsoll.lab.run.settings import Folder
+from plimsoll.lab.run.settings import PLACES, Folder
 
 Phase = Literal["starting", "ready", "failed", "stopped"]
 
@@ -80,7 +81,10 @@ def alive(folder: Folder) -> bool:
 
 def hold(lock: Path) -> int | None:
     """Take the lab; None where somebody has it. The kernel lets go of it when the process ends, however it ends."""
-    handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LabError(f"cannot be used: {error.strerror}", where=str(lock), hint=PLACES) from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

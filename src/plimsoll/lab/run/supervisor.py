@@ -169,16 +169,16 @@ class Supervisor:
 
     async def _reset(self) -> None:
         async with self._busy:
+            began = time.monotonic()
             await self._stop_all(grace=0)
             await asyncio.to_thread(shutil.rmtree, self._folder.etcd)
             await asyncio.to_thread(shutil.copytree, self._folder.pristine, self._folder.etcd)
             for leftover in (self._folder.hardware, self._folder.faults):
                 leftover.unlink(missing_ok=True)
-        began = time.monotonic()
-        for process in list(self._cluster.processes.values()):
-            await process.start()
-        await fleet.settled(self._cluster)
-        self.state.seconds = round(time.monotonic() - began, 1)
+            for process in list(self._cluster.processes.values()):
+                await process.start()
+            await fleet.settled(self._cluster)
+            self.state.seconds = round(time.monotonic() - began, 1)
 
     async def _down(self) -> None:
         await self._stop_all(grace=0)
@@ -243,10 +243,12 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
     faulthandler.enable()  # its log is all that is left of one that dies
     logging.getLogger("httpx2").setLevel(logging.WARNING)
-    if hold(folder.lock) is None:
+    lock = hold(folder.lock)
+    if lock is None:
         return 1
     if os.fork():  # whoever started us goes on; the child keeps the lock
         return 0
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
     settings = folder.load()
     shutil.rmtree(folder.etcd, ignore_errors=True)
     shutil.rmtree(folder.pristine, ignore_errors=True)
