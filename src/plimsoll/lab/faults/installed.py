@@ -135,7 +135,7 @@ def _unserved(hands: Hands) -> None:
 
 
 def _claim_waits(hands: Hands) -> bool:
-    claims = hands.client.list(f"{_DRA}/ResourceClaim", "trial-gpu109")
+    claims = hands.client.list(f"{_DRA}/ResourceClaim", work.here(hands))
     return bool(claims) and not any(mapping(each, "status", "allocation") for each in claims)
 
 

@@ -6,7 +6,7 @@ from plimsoll.kube.objects import get, name
 from plimsoll.lab.faults import operands, work
 from plimsoll.lab.faults.hands import Hands
 from plimsoll.lab.faults.model import Fault
-from plimsoll.lab.faults.work import DUE, GPU, state
+from plimsoll.lab.faults.work import DUE, GPU, NAME, state
 
 _FAKE = "kwok.x-k8s.io/node"
 _GRACE = 120.0  # seconds: a node is taken for lost after 50 without a word; Kubernetes looks every few
@@ -39,7 +39,7 @@ _ALL = [{"operator": "Exists", "effect": "NoSchedule"}]
 
 
 def _held(hands: Hands) -> bool:
-    found = hands.client.list("v1/Pod", fields=f"spec.nodeName={hands.node}", labels="app=trial")
+    found = hands.client.list("v1/Pod", fields=f"spec.nodeName={hands.node}", labels=f"app={NAME}")
     return any(get(each, "metadata", "deletionTimestamp") for each in found) and _lost(hands)
 
 

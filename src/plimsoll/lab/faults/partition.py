@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import yaml
+
 from plimsoll.kube.nodes import allocatable
 from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, text
 from plimsoll.kube.pods import gpu_requests
@@ -66,8 +68,6 @@ def _shared(hands: Hands) -> tuple[str, Obj]:
 
 
 def _write(hands: Hands, key: str, config: Obj) -> None:
-    import yaml
-
     hands.change("v1/ConfigMap", name(_configs(hands)), {"data": {key: yaml.safe_dump(config)}}, NAMESPACE)
 
 

@@ -16,10 +16,15 @@ NAME = "trial"
 DUE = 12  # minutes: a pod that waits, and a node that lacks something, is given ten
 
 
+def here(hands: Hands) -> str:
+    """The name of the fault's own namespace."""
+    return f"{NAME}-{hands.fault.lower().replace('+', '-')}"
+
+
 def space(hands: Hands) -> str:
     """A namespace of no team and no queue, as safe as the others; its name. Of a fault's own, for it takes its time
     to go."""
-    title = f"{NAME}-{hands.fault.lower().replace('+', '-')}"
+    title = here(hands)
     level = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
     hands.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": title, "labels": level}})
     closed = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}

@@ -20,11 +20,6 @@ _TOO_MANY = (
 _NUMA = "Resources cannot be allocated with Topology locality"
 
 
-def _here(hands: Hands) -> str:
-    """The namespace of the fault, once it is made."""
-    return f"{NAME}-{hands.fault.lower().replace('+', '-')}"
-
-
 def _pending(id_: str, title: str, pods: Callable[[], Obj]) -> Fault:
     """A Deployment whose pods find no node."""
     return Fault(
@@ -32,7 +27,7 @@ def _pending(id_: str, title: str, pods: Callable[[], Obj]) -> Fault:
         title=title,
         where="pod",
         inject=lambda hands: work.deploy(hands, work.space(hands), pods()),
-        shown=lambda hands: work.waiting(hands, _here(hands)),
+        shown=lambda hands: work.waiting(hands, work.here(hands)),
         later=DUE,
     )
 
@@ -45,7 +40,7 @@ def _refused(id_: str, title: str, limits: dict[str, str], reason: str, message:
         work.job(hands, work.space(hands), work.template(limits, notes=notes), retries=2)
 
     def shown(hands: Hands) -> bool:
-        found = work.pods_of(hands, _here(hands))
+        found = work.pods_of(hands, work.here(hands))
         return any(text(each, "status", "reason") == reason for each in found)
 
     return Fault(id=id_, title=title, where="pod", inject=inject, shown=shown)
@@ -58,7 +53,7 @@ def _running(id_: str, title: str, pods: Callable[[], Obj]) -> Fault:
         title=title,
         where="pod",
         inject=lambda hands: work.deploy(hands, work.space(hands), pods()),
-        shown=lambda hands: work.running(hands, _here(hands)),
+        shown=lambda hands: work.running(hands, work.here(hands)),
     )
 
 
@@ -66,6 +61,10 @@ def _asleep(hands: Hands) -> None:
     """A Deployment that is scaled to 0 for the night, and chooses its GPU by a name that sharing has changed."""
     pods = work.template({GPU: "1"}, nodeSelector={"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3-SHARED"})
     work.deploy(hands, work.space(hands), pods, replicas=0)
+
+
+def _known(hands: Hands) -> bool:
+    return get(hands.get(work.DEPLOYMENT, NAME, work.here(hands)), "status", "observedGeneration") == 1
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -119,6 +118,6 @@ FAULTS: tuple[Fault, ...] = (
         title="pods choose a GPU by a name that sharing has changed",
         where="pod",
         inject=_asleep,
-        shown=lambda hands: get(hands.get(work.DEPLOYMENT, NAME, _here(hands)), "status", "observedGeneration") == 1,
+        shown=_known,
     ),
 )  # fmt: skip
