@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from plimsoll.kube.objects import Obj, get, text
+from plimsoll.kube.objects import Obj, number, text
 from plimsoll.lab.faults import work
 from plimsoll.lab.faults.hands import Hands
 from plimsoll.lab.faults.model import Fault
@@ -64,7 +64,7 @@ def _asleep(hands: Hands) -> None:
 
 
 def _known(hands: Hands) -> bool:
-    return get(hands.get(work.DEPLOYMENT, NAME, work.here(hands)), "status", "observedGeneration") == 1
+    return number(hands.get(work.DEPLOYMENT, NAME, work.here(hands)), "status", "observedGeneration") == 1
 
 
 FAULTS: tuple[Fault, ...] = (
