@@ -122,7 +122,7 @@ FAULTS: tuple[Fault, ...] = (
     fault("Q24", "a flavor's labels are those of no node", _relabelled, pending),
     fault(
         "Q25", "two flavors count the same nodes, and together promise more than they have",
-        lambda hands: _second_flavor(hands, "reserve", 8),
+        lambda hands: _second_flavor(hands, "reserve", 16),
         lambda hands: "reserve" in [text(each, "name") for each in items(queue_of(hands), "status", "flavorsUsage")],
     ),
     fault("Q27", "a flavor does not declare the taint of its nodes", _undeclared, pending),
