@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
@@ -83,7 +85,11 @@ class Machine:
         """`plimsoll lab build` in a process."""
         command = [sys.executable, "-m", "plimsoll", "lab", "build", *args]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=self.env | env, cwd=ROOT)
+        # A run in the background ignores Ctrl-C, and so would everything it starts.
+        hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        return subprocess.Popen(
+            command, stdout=pipe, stderr=pipe, text=True, env=self.env | env, cwd=ROOT, preexec_fn=hears
+        )
 
     def build(self, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
         child = self.start(*args, **env)
