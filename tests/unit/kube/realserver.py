@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import socket
 import subprocess
 import time
@@ -12,21 +10,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from plimsoll.errors import ClusterError
+from plimsoll.errors import ClusterError, LabError
 from plimsoll.kube.client import Client
+from plimsoll.lab.build import found
+from plimsoll.lab.run.pki import signing_key
 
 _TOKEN = "token-of-the-real-server"
 
 
-def _program(name: str) -> str | None:
-    return shutil.which(name, path=os.pathsep.join([os.environ.get("KUBEBUILDER_ASSETS", ""), os.environ["PATH"]]))
-
-
-MISSING = (
-    ""
-    if _program("kube-apiserver") and _program("etcd") and shutil.which("openssl")
-    else "needs kube-apiserver, etcd and openssl: put them on PATH or into $KUBEBUILDER_ASSETS (setup-envtest does)"
-)
+PROGRAMS: found.Programs | None = None
+MISSING = ""
+try:  # now, before a test changes where home is
+    PROGRAMS = found.find()
+except LabError as error:
+    MISSING = f"{error}; {error.hint}"
 
 
 @contextmanager
@@ -34,14 +31,14 @@ def real_api_server(folder: Path) -> Iterator[Path]:
     """The kubeconfig of its administrator. No controllers run, so nothing happens by itself."""
     folder.mkdir()
     store, peer, port = _free_port(), _free_port(), _free_port()
-    key = folder / "sa.key"
-    subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
+    assert PROGRAMS is not None, MISSING
+    key = signing_key(folder, "sa").key
     (folder / "tokens.csv").write_text(f"{_TOKEN},admin,1,system:masters\n")
     commands: list[list[object]] = [
-        [_program("etcd"), "--data-dir", folder / "etcd", "--unsafe-no-fsync",
+        [PROGRAMS.path("etcd"), "--data-dir", folder / "etcd", "--unsafe-no-fsync",
          f"--listen-client-urls=http://127.0.0.1:{store}", f"--advertise-client-urls=http://127.0.0.1:{store}",
          f"--listen-peer-urls=http://127.0.0.1:{peer}"],
-        [_program("kube-apiserver"), f"--etcd-servers=http://127.0.0.1:{store}", f"--secure-port={port}",
+        [PROGRAMS.path("kube-apiserver"), f"--etcd-servers=http://127.0.0.1:{store}", f"--secure-port={port}",
          "--bind-address=127.0.0.1", f"--cert-dir={folder}", "--service-account-issuer=https://localhost",
          f"--service-account-key-file={key}", f"--service-account-signing-key-file={key}",
          f"--token-auth-file={folder / 'tokens.csv'}", "--authorization-mode=RBAC",
