@@ -16,6 +16,9 @@ from plimsoll.spec.problems import Path, Problem, SpecError
 from plimsoll.spec.repair import readable
 from plimsoll.spec.validate import problems
 
+# msgspec 0.22 describes a type to itself at its first use; a second thread meanwhile uses half a description and ends
+# the process. So each type that threads use is used first where it is imported.
+msgspec.json.Decoder(Platform, dec_hook=values.decode)
 GAPS_MAX = 50  # values that only converting refuses, each found by one more conversion
 
 

@@ -52,6 +52,9 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     hold: tuple[Part, ...] = ()
 
 
+_decode = msgspec.json.Decoder(tuple[Condition, ...]).decode  # described here, once: see plimsoll.spec.load
+
+
 def read(path: Path) -> tuple[Condition, ...]:
     """The conditions in a file; none where there is no file. Raises InputError for one that cannot be read."""
     try:
@@ -61,7 +64,7 @@ def read(path: Path) -> tuple[Condition, ...]:
     except OSError as error:
         raise InputError(f"cannot read it: {error.strerror}", where=str(path)) from error
     try:
-        return msgspec.json.decode(text, type=tuple[Condition, ...])
+        return _decode(text)
     except msgspec.MsgspecError as error:
         raise InputError(f"no list of conditions: {error}", where=str(path)) from error
 

@@ -35,6 +35,7 @@ class Fault(msgspec.Struct, frozen=True):
 _FLAGS = {"remap-pending": "remap_pending", "remap-failed": "remap_failed", "hot": "hot", "capped": "capped",
           "lost": "lost"}  # fmt: skip
 NONE = Fault()
+msgspec.json.Decoder(Fault)  # described here, once: see plimsoll.spec.load
 
 
 def faults(node: Obj) -> dict[int, Fault]:
