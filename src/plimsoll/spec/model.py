@@ -6,7 +6,7 @@ are, and who uses them. The smallest valid file is one pool and one team.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -23,6 +23,9 @@ from plimsoll.spec.values import Name, Version, Word
 from plimsoll.spec.waivers import Waiver
 
 
+Pillar = Literal["operator", "partition", "queueing", "spot", "serving", "observability", "security"]
+
+
 class Metadata(Section, frozen=True, kw_only=True):
     """What the platform is called."""
 
@@ -34,12 +37,14 @@ class Cluster(Section, frozen=True, kw_only=True):
 
     provider: who runs it. kubernetes: its version; default whatever it runs. region: where it stands.
     delivery: how rendered objects reach it.
+    manage: pillars that Plimsoll renders, plans and applies; what the others need is somebody else's to keep.
     """
 
     provider: Literal["eks", "gke", "aks", "openshift", "generic"] = "generic"
     kubernetes: Version | None = None
     region: Word = ""
     delivery: Literal["apply", "argocd", "flux", "helmfile"] = "apply"
+    manage: tuple[Pillar, ...] = get_args(Pillar)
 
 
 class Platform(Section, frozen=True, kw_only=True):

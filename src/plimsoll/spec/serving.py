@@ -20,12 +20,15 @@ Argument = Word | int | float | bool
 class Engine(Section, frozen=True, kw_only=True):
     """What runs the model.
 
+    image: where it comes from, best with its digest; default vLLM's own of that version, from the first registry of
+        `security.images.registries`.
     args: its command line options, without the leading dashes.
     nodes: nodes one replica spans; more than 1 makes it a group of pods that start and stop together.
     """
 
     name: Literal["vllm"] = "vllm"
     version: Version = "0.33.0"
+    image: Word = ""
     args: dict[Option, Argument] = msgspec.field(default_factory=dict)
     nodes: Positive = 1
 
