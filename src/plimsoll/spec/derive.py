@@ -197,6 +197,15 @@ def _some(amount: Amount) -> bool:
     return any(amount.values()) if isinstance(amount, dict) else amount > 0
 
 
+def engine_image(platform: Platform, service: Service) -> str:
+    """The image a service runs: what it says, else vLLM's own of its version, from the first registry if any."""
+    if service.engine.image:
+        return service.engine.image
+    image = f"vllm/vllm-openai:v{service.engine.version.removeprefix('v')}"
+    registries = platform.security.images.registries
+    return f"{registries[0].rstrip('/')}/{image}" if registries else image
+
+
 def services_on(platform: Platform) -> dict[str, tuple[Service, ...]]:
     """Pool to the services declared on it."""
     found: dict[str, list[Service]] = {pool.name: [] for pool in platform.pools}

@@ -84,3 +84,22 @@ def test_the_pool_of_a_node() -> None:
         for labels in ({"plimsoll.dev/pool": "p", "x": "y"}, {"gpu": "a100", "zone": "b"}, {"gpu": "a100"}, {})
     ]
     assert names == ["p", "q", None, None]
+
+
+@pytest.mark.parametrize(
+    ("engine", "registries", "image"),
+    [
+        ({}, [], "vllm/vllm-openai:v0.33.0"),
+        ({"version": "v0.24.1"}, ["registry.example.com/ml/", "other.example.com"],
+         "registry.example.com/ml/vllm/vllm-openai:v0.24.1"),
+        ({"image": "ghcr.io/own/vllm:3"}, ["registry.example.com"], "ghcr.io/own/vllm:3"),
+    ],
+)  # fmt: skip
+def test_what_a_service_runs(engine: dict[str, Any], registries: list[str], image: str) -> None:
+    declared = platform(
+        pool(),
+        teams=[{"name": "a", "quota": {"p": 8}}],
+        services=[{"name": "s", "team": "a", "pool": "p", "model": "m", "engine": engine}],
+        security={"images": {"registries": registries}},
+    )
+    assert derive.engine_image(declared, declared.services[0]) == image
