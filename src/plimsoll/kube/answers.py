@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import NamedTuple
 
 import httpx2
 import msgspec
 
 from plimsoll.errors import ClusterError
 from plimsoll.kube.connect import LOGIN
-from plimsoll.kube.objects import Obj, text
+from plimsoll.kube.objects import Obj, items, text
 
 UNTYPED = "failed to create typed patch object"  # a field that the schema does not have: said with 500, and for good
 _WORDS_MAX = 2000  # characters of the server's own message; a refusal of a large object can quote all of it
+
+
+class Cause(NamedTuple):
+    """One of several reasons for a refusal: reason such as FieldManagerConflict, the server's words, a field."""
+
+    reason: str
+    message: str
+    field: str
 
 
 class AnswerError(ClusterError):
@@ -69,6 +78,15 @@ def decoded(answer: httpx2.Response, what: str) -> Obj:
 
 def error(code: int, status: Obj, what: str) -> AnswerError:
     """The error for an HTTP status and the Status object that came with it (empty if none did)."""
+    found = _error(code, status, what)
+    found.causes = tuple(
+        Cause(text(each, "reason"), text(each, "message"), text(each, "field"))
+        for each in items(status, "details", "causes")
+    )
+    return found
+
+
+def _error(code: int, status: Obj, what: str) -> AnswerError:
     reason = text(status, "reason")
     said = text(status, "message")[:_WORDS_MAX] or f"the API server answered {code}"
     if code == HTTPStatus.UNAUTHORIZED:

@@ -89,11 +89,16 @@ class Client:
         manager: str = "plimsoll-lab",
         force: bool = True,
         dry_run: bool = False,
+        strict: bool = False,
         subresource: str = "",
     ) -> Obj:
-        """Server-side apply: create it, or change the fields that `obj` names. `force` takes fields from others."""
+        """Server-side apply: create it, or change the fields that `obj` names. `force` takes fields from others.
+
+        `strict`: a field that its kind does not have is refused; else it is dropped in silence.
+        """
         path, what = self._of(obj, subresource)
         params = {"fieldManager": manager, "force": str(force).lower()} | ({"dryRun": "All"} if dry_run else {})
+        params |= {"fieldValidation": "Strict"} if strict else {}
         meta = {key: value for key, value in mapping(obj, "metadata").items() if key != "managedFields"}
         answer = self._transport.send(
             "PATCH", path, params, body=obj | {"metadata": meta}, media="application/apply-patch+yaml", safe=True
@@ -120,9 +125,11 @@ class Client:
         *,
         how: Literal["merge", "strategic", "json"] = "merge",
         subresource: str = "",
+        manager: str = "",
     ) -> Obj:
         path, what = self._one(kind, name, namespace, subresource)
-        return decoded(self._transport.send("PATCH", path, body=body, media=_MEDIA[how], safe=False), what)
+        params = {"fieldManager": manager} if manager else None
+        return decoded(self._transport.send("PATCH", path, params, body=body, media=_MEDIA[how], safe=False), what)
 
     def delete(
         self,

@@ -1,0 +1,162 @@
+"""A cluster that answers: what is there, and what it would make of an object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from msgspec.structs import replace
+
+from plimsoll.kube import kinds
+from plimsoll.kube.answers import AnswerError, Conflict, NotFound, Refused
+from plimsoll.kube.client import Client
+from plimsoll.kube.kinds import Kind
+from plimsoll.kube.objects import Obj, Ref, items, mapping, text
+from plimsoll.kube.snapshot import Coverage, Snapshot, Source, Unread
+from plimsoll.plan import releases
+from plimsoll.plan.fields import differences, without
+from plimsoll.plan.model import MANAGED_BY, MANAGER, PLATFORM, Chart
+from plimsoll.plan.order import wave
+from plimsoll.plan.releases import Release
+from plimsoll.plan.result import Action, Item, Owner
+
+_SERVER_SIDE = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink")
+_CONFLICT = "FieldManagerConflict"
+_NEVER = frozenset({"Pod", "Event", "Node", "ReplicaSet", "ControllerRevision", "EndpointSlice", "Workload", "Job"})
+# What an impact is worked out from.
+_READ = (kinds.NODE, kinds.POD, kinds.NAMESPACE, kinds.CLUSTER_QUEUE, kinds.CLUSTER_POLICY)
+
+
+class Cluster:
+    """The cluster behind a client."""
+
+    def __init__(self, client: Client, place: str) -> None:
+        self._client = client
+        self.place = place
+
+    def find(self, ref: Ref) -> Obj | None:
+        """An object. Raises NotFound (without a name) where its kind is not served."""
+        return self._client.get(_kind(ref), ref.name, ref.namespace)
+
+    def item(self, obj: Obj, pillar: str, *, creations: bool) -> Item:
+        """What applying an object would do. `creations`: whether one that is not there is tried, too."""
+        ref = Ref.of(obj)
+        base = Item(ref=ref, action=Action.KEEP, pillar=pillar, wave=wave(obj), obj=obj)
+        try:
+            live = self.find(ref)
+        except NotFound as missing:
+            return replace(base, action=Action.BLOCKED, why=f"{missing.what}", hint=missing.hint)
+        if live is None:
+            return self._creation(base, obj) if creations else replace(base, action=Action.CREATE)
+        if text(live, "metadata", "deletionTimestamp"):
+            why = "it is being deleted, and something still holds it"
+            return replace(base, action=Action.BLOCKED, why=why, hint=_held(live))
+        return self._change(base, obj, live)
+
+    def _creation(self, base: Item, obj: Obj) -> Item:
+        created = replace(base, action=Action.CREATE)
+        try:
+            self._client.apply(obj, manager=MANAGER, dry_run=True, strict=True)
+        except NotFound:  # its namespace is created before it
+            return created
+        except AnswerError as refusal:
+            return replace(base, action=Action.BLOCKED, why=refusal.what, hint=refusal.hint, judged=True)
+        return replace(created, judged=True)
+
+    def _change(self, base: Item, obj: Obj, live: Obj) -> Item:
+        owners: tuple[Owner, ...] = ()
+        try:
+            try:
+                after = self._client.apply(obj, manager=MANAGER, dry_run=True, strict=True, force=False)
+            except Conflict as conflict:
+                owners = tuple(
+                    Owner(_manager(each.message), each.field.lstrip("."))
+                    for each in conflict.causes
+                    if each.reason == _CONFLICT
+                )
+                if not owners:
+                    raise
+                after = self._client.apply(obj, manager=MANAGER, dry_run=True, strict=True)
+        except AnswerError as refusal:
+            if unchangeable(refusal):
+                why = f"a field that it was created with cannot change: {refusal.what}"
+                found = tuple(differences(_kept(live), _kept(dict(obj))))
+                fields = tuple(each for each in found if each.after is not None)
+                return replace(base, action=Action.REPLACE, why=why, fields=fields, judged=True)
+            return replace(base, action=Action.BLOCKED, why=refusal.what, hint=refusal.hint, judged=True)
+        fields = tuple(differences(_kept(live), _kept(after)))
+        action = Action.CHANGE if fields else Action.KEEP
+        return replace(base, action=action, fields=fields, owners=owners if fields else (), judged=True)
+
+    def ours(self, platform: str) -> list[Obj]:
+        """All that we applied for a platform and nobody else controls. Kinds that cannot be listed are passed over."""
+        selector = f"{MANAGED_BY}={MANAGER},{PLATFORM}={platform}"
+        found: list[Obj] = []
+        for kind in kinds.ALL:
+            if kind.kind in _NEVER:
+                continue
+            try:
+                found += self._client.list(kind, labels=selector)
+            except (NotFound, Refused):
+                continue
+        return [each for each in found if _applied(each)]
+
+    def release(self, chart: Chart) -> Release | None:
+        selector = f"owner=helm,name={chart.name}"
+        return releases.newest(self._client.list(kinds.SECRET, chart.namespace, labels=selector))
+
+    def defines(self, crds: tuple[str, ...]) -> bool:
+        """Whether every one of some CustomResourceDefinitions is there."""
+        return all(self._client.get(kinds.CRD, each) is not None for each in crds)
+
+    def definition(self, crd: str) -> Obj | None:
+        return self._client.get(kinds.CRD, crd)
+
+    def snapshot(self) -> Snapshot:
+        """Who uses the cluster now: nodes, pods, queues."""
+        objects: list[Obj] = []
+        coverage: dict[Kind, Coverage] = {}
+        unread: list[Unread] = []
+        for kind in _READ:
+            try:
+                objects += self._client.list(kind)
+                coverage[kind] = Coverage.WHOLE
+            except NotFound:
+                coverage[kind] = Coverage.WHOLE
+            except Refused as refusal:
+                unread.append(Unread(kind, refusal.what))
+        source = Source("live", self.place)
+        return Snapshot(objects, source=source, taken_at=datetime.now(UTC), coverage=coverage, unread=unread)
+
+
+def unchangeable(refusal: AnswerError) -> bool:
+    """Whether an object is refused because a field of it may never change."""
+    said = refusal.what.lower()
+    return refusal.status == HTTPStatus.UNPROCESSABLE_ENTITY and ("immutable" in said or "may not change" in said)
+
+
+def _kept(obj: Obj) -> Mapping[str, Any]:
+    """An object without what the server alone writes."""
+    return without(obj, "status") | {"metadata": without(mapping(obj, "metadata"), *_SERVER_SIDE)}
+
+
+def _manager(message: str) -> str:
+    """The name in `conflict with "kubectl" using apps/v1`."""
+    _, _, rest = message.partition('"')
+    return rest.partition('"')[0] or "another manager"
+
+
+def _held(live: Obj) -> str:
+    held = [str(each) for each in live["metadata"].get("finalizers", [])]
+    return f"it waits for {', '.join(held)}" if held else "wait until it is gone"
+
+
+def _applied(obj: Obj) -> bool:
+    """Whether we wrote it, and no controller made it (of something of ours whose labels it copied)."""
+    wrote = any(entry.get("manager") == MANAGER for entry in items(obj, "metadata", "managedFields"))
+    return wrote and not any(each.get("controller") for each in items(obj, "metadata", "ownerReferences"))
+
+
+def _kind(ref: Ref) -> str:
+    return f"{ref.api_version}/{ref.kind}"
