@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from plimsoll.gpus import catalogue, mig
 from plimsoll.gpus.model import Sku
 from plimsoll.spec.model import Platform
-from plimsoll.spec.pools import Pool
+from plimsoll.spec.pools import Pool, Taint
 from plimsoll.spec.queueing import Amount, Team
 from plimsoll.spec.serving import Service
 from plimsoll.spec.spot import SERVING
 
 GPU = "nvidia.com/gpu"
+TEAM_LABEL = "plimsoll.dev/team"  # of a team's namespaces, where Plimsoll keeps them
 T = TypeVar("T")
+_SPOT_TAINTS = {
+    "eks": ("eks.amazonaws.com/capacityType", "SPOT"),
+    "gke": ("cloud.google.com/gke-spot", "true"),
+    "aks": ("kubernetes.azure.com/scalesetpriority", "spot"),  # AKS puts it on spot nodes by itself
+}
+_SPOT_ELSEWHERE = ("karpenter.sh/capacity-type", "spot")
+_SPOT_KEYS = {_SPOT_ELSEWHERE[0], "cloud.google.com/gke-preemptible", *(key for key, _ in _SPOT_TAINTS.values())}
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -76,6 +84,16 @@ def _offer(pool: Pool, unit: str, resource: str, per_gpu: int) -> Offer:
     return Offer(unit, resource, per_gpu, per_node, per_node * pool.nodes.min, per_node * pool.nodes.max)
 
 
+def resource_of(pool: Pool, unit: str) -> str:
+    """The extended resource name of a unit on a pool, also where its layout is open."""
+    if unit in ("gpu", "shared"):
+        return next((each.resource for each in offers(pool) if each.unit == unit), GPU)
+    cut = pool.partition
+    shares = cut.time_slicing or cut.mps
+    single = cut.mig is not None and cut.mig.strategy == "single"
+    return (GPU if single else mig.resource_name(unit)) + (".shared" if shares and shares.rename_by_default else "")
+
+
 def resources(pool: Pool) -> tuple[str, ...]:
     """Extended resource names the nodes of a pool advertise."""
     return tuple(dict.fromkeys(offer.resource for offer in offers(pool)))
@@ -123,6 +141,34 @@ def teams_by_name(platform: Platform) -> dict[str, Team]:
 def team_of_namespace(platform: Platform) -> dict[str, str]:
     """Namespace to the name of its team; of two teams that claim one the first."""
     return _first((space, team.name) for team in platform.teams for space in team.spaces)
+
+
+def home_selector(platform: Platform, team: Team | None = None) -> dict[str, Any]:
+    """A LabelSelector for the namespaces of a team, or of all: by our label where we keep it, else by their names."""
+    if "security" in platform.cluster.manage:
+        if team:
+            return {"matchLabels": {TEAM_LABEL: team.name}}
+        return {"matchExpressions": [{"key": TEAM_LABEL, "operator": "Exists"}]}
+    names = [space for each in ([team] if team else platform.teams) for space in each.spaces]
+    return {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": sorted(names)}]}
+
+
+def spot_taints(platform: Platform, pool: Pool) -> tuple[Taint, ...]:
+    """The taints by which a spot pool keeps away pods that did not ask for spot; () of other pools.
+
+    Those declared; where none is, the one of the cluster's provider.
+    """
+    if pool.capacity != "spot":
+        return ()
+    declared = tuple(taint for taint in pool.taints if taint.key in _SPOT_KEYS and taint.effect != "PreferNoSchedule")
+    key, value = _SPOT_TAINTS.get(platform.cluster.provider, _SPOT_ELSEWHERE)
+    return declared or (Taint(key=key, value=value),)
+
+
+def taints(platform: Platform, pool: Pool) -> tuple[Taint, ...]:
+    """All taints that nodes of a pool carry, one per key and effect."""
+    every = (*pool.taints, *spot_taints(platform, pool))
+    return tuple({(taint.key, taint.effect): taint for taint in reversed(every)}.values())[::-1]
 
 
 def _first(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
@@ -221,3 +267,23 @@ def spot_pools(platform: Platform) -> tuple[str, ...]:
 
 def serving_stays_off_spot(platform: Platform) -> bool:
     return SERVING in platform.spot.never
+
+
+def spot_taint(platform: Platform, pool: Pool) -> Taint | None:
+    """The taint that keeps whatever did not ask for it off a spot pool; None for other pools.
+
+    The one the pool declares, if any; else its provider's. EKS and Karpenter bring none by themselves.
+    """
+    if pool.capacity != "spot":
+        return None
+    for taint in pool.taints:
+        if SPOT_TAINTS.get(taint.key) == taint.value:
+            return taint
+    key = _PROVIDER_SPOT.get(platform.cluster.provider, "karpenter.sh/capacity-type")
+    return Taint(key=key, value=SPOT_TAINTS[key])
+
+
+def taints(platform: Platform, pool: Pool) -> tuple[Taint, ...]:
+    """All that the nodes of a pool carry: what the pool declares, and on spot capacity what says so."""
+    spot = spot_taint(platform, pool)
+    return pool.taints if spot is None or spot in pool.taints else (*pool.taints, spot)

@@ -103,3 +103,76 @@ def test_what_a_service_runs(engine: dict[str, Any], registries: list[str], imag
         security={"images": {"registries": registries}},
     )
     assert derive.engine_image(declared, declared.services[0]) == image
+
+
+def test_a_unit_has_a_resource_also_where_the_layout_is_open() -> None:
+    auto = {"mig": {"layout": "auto"}, "timeSlicing": {"replicas": 2}}
+    declared = platform(
+        pool(),
+        {**pool(partition={"timeSlicing": {"replicas": 4}}), "name": "turns"},
+        {**pool(partition={"mig": {"layout": MIX}}), "name": "cut"},
+        {**pool(partition=auto), "name": "open"},
+        {**pool(partition={"mig": {"layout": {"1g.10gb": 7}, "strategy": "single"}}), "name": "single"},
+    )
+    units = {"p": "gpu", "turns": "shared", "cut": "1g.10gb", "open": "1g.10gb", "single": "1g.10gb"}
+    assert {each.name: derive.resource_of(each, units[each.name]) for each in declared.pools} == {
+        "p": "nvidia.com/gpu",
+        "turns": "nvidia.com/gpu.shared",
+        "cut": "nvidia.com/mig-1g.10gb",
+        "open": "nvidia.com/mig-1g.10gb.shared",
+        "single": "nvidia.com/gpu",
+    }
+    for each in declared.pools:
+        for offer in derive.offers(each):
+            assert derive.resource_of(each, offer.unit) == offer.resource
+
+
+def test_spot_keeps_away_what_did_not_ask_for_it() -> None:
+    own = [{"key": "nvidia.com/gpu"}, {"key": "eks.amazonaws.com/capacityType", "value": "SPOT"}]
+    declared = platform(
+        pool(),
+        {**pool(capacity="spot"), "name": "s"},
+        {**pool(capacity="spot", taints=own), "name": "t"},
+        cluster={"provider": "gke"},
+    )
+    plain, spot, tainted = declared.pools
+    named = {each.name: [taint.key for taint in derive.taints(declared, each)] for each in declared.pools}
+    assert named == {
+        "p": ["nvidia.com/gpu"],
+        "s": ["nvidia.com/gpu", "cloud.google.com/gke-spot"],
+        "t": ["nvidia.com/gpu", "eks.amazonaws.com/capacityType"],
+    }
+    assert derive.spot_taints(declared, plain) == ()
+    assert [taint.value for taint in derive.spot_taints(declared, spot)] == ["true"]
+    assert [taint.value for taint in derive.spot_taints(declared, tainted)] == ["SPOT"]
+
+
+def test_namespaces_of_teams_by_label_or_by_name() -> None:
+    declared = platform(pool(), teams=[{"name": "a", "namespaces": ["y", "x"]}, {"name": "b"}])
+    assert derive.home_selector(declared, declared.teams[0]) == {"matchLabels": {"plimsoll.dev/team": "a"}}
+    others = platform(pool(), teams=[{"name": "a", "namespaces": ["y", "x"]}, {"name": "b"}],
+                      cluster={"manage": ["queueing"]})  # fmt: skip
+    [found] = derive.home_selector(others)["matchExpressions"]
+    assert found == {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["b", "x", "y"]}
+
+
+@pytest.mark.parametrize(
+    ("provider", "declared", "expected"),
+    [
+        ("eks", [], ("karpenter.sh/capacity-type", "spot")),
+        ("eks", [{"key": "eks.amazonaws.com/capacityType", "value": "SPOT"}],
+         ("eks.amazonaws.com/capacityType", "SPOT")),
+        ("gke", [], ("cloud.google.com/gke-provisioning", "spot")),
+        ("aks", [{"key": "nvidia.com/gpu"}], ("kubernetes.azure.com/scalesetpriority", "spot")),
+    ],
+)  # fmt: skip
+def test_spot_nodes_carry_a_taint_that_says_so(
+    provider: str, declared: list[dict[str, str]], expected: tuple[str, str]
+) -> None:
+    known = platform(pool(capacity="spot", taints=declared), cluster={"provider": provider})
+    taint = derive.spot_taint(known, known.pools[0])
+    assert taint is not None and (taint.key, taint.value) == expected
+    assert derive.taints(known, known.pools[0]).count(taint) == 1
+    other = platform(pool(taints=declared), cluster={"provider": provider})
+    assert derive.spot_taint(other, other.pools[0]) is None
+    assert derive.taints(other, other.pools[0]) == other.pools[0].taints
