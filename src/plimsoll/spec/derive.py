@@ -267,23 +267,3 @@ def spot_pools(platform: Platform) -> tuple[str, ...]:
 
 def serving_stays_off_spot(platform: Platform) -> bool:
     return SERVING in platform.spot.never
-
-
-def spot_taint(platform: Platform, pool: Pool) -> Taint | None:
-    """The taint that keeps whatever did not ask for it off a spot pool; None for other pools.
-
-    The one the pool declares, if any; else its provider's. EKS and Karpenter bring none by themselves.
-    """
-    if pool.capacity != "spot":
-        return None
-    for taint in pool.taints:
-        if SPOT_TAINTS.get(taint.key) == taint.value:
-            return taint
-    key = _PROVIDER_SPOT.get(platform.cluster.provider, "karpenter.sh/capacity-type")
-    return Taint(key=key, value=SPOT_TAINTS[key])
-
-
-def taints(platform: Platform, pool: Pool) -> tuple[Taint, ...]:
-    """All that the nodes of a pool carry: what the pool declares, and on spot capacity what says so."""
-    spot = spot_taint(platform, pool)
-    return pool.taints if spot is None or spot in pool.taints else (*pool.taints, spot)

@@ -154,25 +154,3 @@ def test_namespaces_of_teams_by_label_or_by_name() -> None:
                       cluster={"manage": ["queueing"]})  # fmt: skip
     [found] = derive.home_selector(others)["matchExpressions"]
     assert found == {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["b", "x", "y"]}
-
-
-@pytest.mark.parametrize(
-    ("provider", "declared", "expected"),
-    [
-        ("eks", [], ("karpenter.sh/capacity-type", "spot")),
-        ("eks", [{"key": "eks.amazonaws.com/capacityType", "value": "SPOT"}],
-         ("eks.amazonaws.com/capacityType", "SPOT")),
-        ("gke", [], ("cloud.google.com/gke-provisioning", "spot")),
-        ("aks", [{"key": "nvidia.com/gpu"}], ("kubernetes.azure.com/scalesetpriority", "spot")),
-    ],
-)  # fmt: skip
-def test_spot_nodes_carry_a_taint_that_says_so(
-    provider: str, declared: list[dict[str, str]], expected: tuple[str, str]
-) -> None:
-    known = platform(pool(capacity="spot", taints=declared), cluster={"provider": provider})
-    taint = derive.spot_taint(known, known.pools[0])
-    assert taint is not None and (taint.key, taint.value) == expected
-    assert derive.taints(known, known.pools[0]).count(taint) == 1
-    other = platform(pool(taints=declared), cluster={"provider": provider})
-    assert derive.spot_taint(other, other.pools[0]) is None
-    assert derive.taints(other, other.pools[0]) == other.pools[0].taints
