@@ -10,14 +10,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 FILES = ("charts/kueue/Chart.yaml", "config/crd/bases/a.yaml", "deployments/gpu-operator/Chart.yaml",
-         "assets/state-driver/a.yaml", "manifests/state-driver/a.yaml")  # fmt: skip
+         "assets/state-driver/a.yaml", "manifests/state-driver/a.yaml", "example/prometheus-operator-crd/a.yaml",
+         "config/components/crd/bases/a.yaml", "pkg/apis/crds/a.yaml", "manifests/crds/a.yaml")  # fmt: skip
 
 # `mode` names the program that it treats otherwise, and how. `sleep` writes half of it first.
 GO = """#!/bin/sh
 here=${0%/*}
 echo "$@" >> $here/calls
 [ "$1" = version ] && { echo "go version go${GO_SAYS:-1.26.8} linux/amd64"; exit; }
-[ "$1" = list ] && { echo $here/module; exit; }
+[ "$2" = download ] && { echo '"Dir": "'$here'/module",'; exit; }
 [ "$1" = build ] || exit 0
 /usr/bin/env > $here/environment
 while [ $# -gt 1 ]; do [ "$1" = -o ] && out=$2; shift; done
@@ -43,7 +44,7 @@ class Machine:
         self.bin.mkdir()
         for name in FILES:
             file = self.bin / "module" / name
-            file.parent.mkdir(parents=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(name)
             file.chmod(0o444)
             file.parent.chmod(0o755)

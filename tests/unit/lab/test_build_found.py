@@ -14,7 +14,7 @@ from plimsoll.errors import LabError
 from plimsoll.lab import home
 from plimsoll.lab.build import golang
 from plimsoll.lab.build.found import find, look
-from plimsoll.lab.build.programs import modules, recipes
+from plimsoll.lab.build.programs import definitions, modules, recipes
 from tests.unit.lab.fakes import ROOT, Machine
 
 VERSIONS = {recipe.name: recipe.module.version for recipe in recipes()}
@@ -114,6 +114,25 @@ def test_every_module_names_its_commands_for_go(machine: Machine) -> None:
         assert f"{recipe.module.path} {recipe.module.pinned} h1:" in (recipe.module.folder / "go.sum").read_text()
 
 
+def test_modules_that_are_only_read_are_pinned_and_come_with_their_files(machine: Machine) -> None:
+    with pytest.raises(LabError):
+        find()
+    assert machine.build().returncode == 0
+    calls = (machine.bin / "calls").read_text()
+    for module in definitions():
+        assert f"mod download -json {module.path}@{module.pinned}\n" in calls
+        sums = (module.folder / "go.sum").read_text()
+        assert f"{module.path} {module.pinned} h1:" in sums
+        assert f"{module.path} {module.pinned}/go.mod h1:" in sums
+    assert len({module.home for module in definitions()}) == len(definitions())
+    files = find().definitions()
+    assert [file.name for file in files] == ["a.yaml"] * len(definitions())
+    shutil.rmtree(next(machine.cache.glob("lab/programs/lws-*")))
+    with pytest.raises(LabError, match="config/crd/bases of lws"):
+        find()
+    assert not look(recipes(), ()).definitions(), "who asks for none gets none"
+
+
 def test_a_wheel_carries_the_modules(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
@@ -125,6 +144,7 @@ def test_a_wheel_carries_the_modules(tmp_path: Path) -> None:
         for name in ("go.mod", "go.sum", "tools.go"):
             carried = installed / recipe.module.name / name
             assert carried.read_bytes() == (recipe.module.folder / name).read_bytes()
+    assert (installed / "crds" / "go.sum").is_file()
     say = "from plimsoll.lab.build.programs import modules; print(modules())"
     env = {"PYTHONPATH": str(tmp_path)}
     seen = subprocess.run([sys.executable, "-c", say], env=env, check=True, capture_output=True, text=True, timeout=60)

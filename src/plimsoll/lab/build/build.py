@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ from plimsoll.errors import LabError
 from plimsoll.lab.build import debian, golang
 from plimsoll.lab.build.command import ask, run, tail
 from plimsoll.lab.build.found import Programs, look
-from plimsoll.lab.build.programs import FLAGS, Module, Recipe, recipes
+from plimsoll.lab.build.programs import FLAGS, Module, Recipe, definitions, recipes
 from plimsoll.lab.home import cache, made
 
 Progress = Callable[[str, int, int], None]  # what it is at, how many seconds' worth is done, of how many
@@ -45,14 +46,15 @@ def build(progress: Progress, say: Say, wanted: Sequence[Recipe] | None = None) 
     Takes no time and starts no `go` where nothing is missing. Only one build runs at a time, others wait for it.
     Raises LabError where something cannot be had; what could be is kept.
     """
+    read = definitions() if wanted is None else ()
     wanted = recipes() if wanted is None else wanted
-    programs = look(wanted)
+    programs = look(wanted, read)
     if not _lacks(programs, wanted):
         return programs
     root = made(cache())
     try:
         with _alone(root, say):
-            return _Build(root, progress, say, wanted).run()
+            return _Build(root, progress, say, wanted, read).run()
     except OSError as error:
         why = f"cannot keep the lab's programs: {error.strerror or error}"
         raise LabError(why, where=str(error.filename or root)) from error
@@ -71,9 +73,12 @@ def _bare(module: Module) -> bool:
 class _Build:
     """One run, which nobody else disturbs."""
 
-    def __init__(self, root: Path, progress: Progress, say: Say, wanted: Sequence[Recipe]) -> None:
+    def __init__(
+        self, root: Path, progress: Progress, say: Say, wanted: Sequence[Recipe], read: Sequence[Module]
+    ) -> None:
         self.say = say
         self.wanted = wanted
+        self._read = read
         self._progress = progress
         self._scratch = root / "tmp"  # ours alone, so what a killed run left in it goes
         shutil.rmtree(self._scratch, ignore_errors=True)
@@ -84,7 +89,7 @@ class _Build:
         self._done = self._total = 0
 
     def run(self) -> Programs:
-        there = look(self.wanted)  # again: somebody else may have built while this run waited
+        there = look(self.wanted, self._read)  # again: somebody else may have built while this run waited
         missing = [recipe for recipe in self.wanted if recipe.name not in there.found]
         packages = [each for each in debian.PACKAGED if each.name not in there.found]
         self._total = sum(recipe.seconds for recipe in missing) + (_DEBIAN_SECONDS if packages else 0)
@@ -95,7 +100,7 @@ class _Build:
         shutil.rmtree(self._scratch, ignore_errors=True)
         if problems:
             raise LabError("\n".join(problems))
-        programs = look(self.wanted)
+        programs = look(self.wanted, self._read)
         timed = {
             name: msgspec.structs.replace(each, seconds=round(self._took.get(name, 0.0), 1))
             for name, each in programs.found.items()
@@ -131,8 +136,10 @@ class _Build:
             self._progress(recipe.name, self._done, self._total)
             self.say(f"{recipe.name} {recipe.module.version}: {self._took[recipe.name]:.0f} s")
         for module in bare:
-            self._run_go(f"{module.name}-files", module, [str(go.path), "mod", "download", module.path], env, 0)
-            self._copy(module, go, env)
+            # Asked for by its version, go.sum is kept to and nothing that it requires is downloaded.
+            argv = [str(go.path), "mod", "download", "-json", f"{module.path}@{module.pinned}"]
+            self._run_go(f"{module.name}-files", module, argv, env, 0)
+            self._copy(module, argv, env)
 
     def _run_go(self, name: str, module: Module, argv: list[str], env: dict[str, str], seconds: int) -> None:
         """Run it in the module's folder, again where only the network failed. Raises LabError with what it said."""
@@ -146,10 +153,14 @@ class _Build:
             self.say(f"{name}: the network failed, trying again in {pause:.0f} s")
             time.sleep(pause)
 
-    def _copy(self, module: Module, go: golang.Go, env: dict[str, str]) -> None:
-        """Copy what a module brings along out of Go's cache, which others may empty and whose files are read-only."""
-        ok, said = ask([go.path, "list", "-m", "-f", "{{.Dir}}", module.path], cwd=module.folder, env=env)
-        source = Path(said.strip())
+    def _copy(self, module: Module, argv: list[str], env: dict[str, str]) -> None:
+        """Copy what a module brings along out of Go's cache, which others may empty and whose files are read-only.
+
+        argv: what says where it is there.
+        """
+        ok, said = ask(argv, cwd=module.folder, env=env)
+        named = re.search(r'"Dir": "(.+)"', said)
+        source = Path(named[1] if named else "/nonexistent")
         for name in module.assets:
             files = [path for path in sorted((source / name).rglob("*")) if path.is_file()] if ok else []
             if not files:

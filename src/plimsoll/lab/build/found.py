@@ -14,7 +14,7 @@ import msgspec
 from plimsoll.errors import LabError
 from plimsoll.lab.build import debian
 from plimsoll.lab.build.command import ask
-from plimsoll.lab.build.programs import Module, Recipe, recipes
+from plimsoll.lab.build.programs import Module, Recipe, definitions, recipes
 
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?(-(?:alpha|beta|rc))?")
 _HINT = "run `plimsoll lab build`"
@@ -54,14 +54,20 @@ class Programs(msgspec.Struct, frozen=True):
             raise LabError(f"{name} of {module} is not there", where=str(place), hint=_HINT)
         return place
 
+    def definitions(self) -> list[Path]:
+        """The files that may hold CustomResourceDefinitions of systems whose controllers the lab does not run."""
+        named = [module.name for module in definitions() if module.name in self.modules]
+        folders = [self.asset(name, folder) for name in named for folder in self.modules[name].assets]
+        return [file for folder in folders for file in sorted(folder.glob("*.yaml"))]
+
 
 def find(wanted: Sequence[Recipe] | None = None) -> Programs:
     """What is there, with nothing built or downloaded. Raises LabError where a program or file of a recipe is missing.
 
     What Debian packages carry may be absent; `Programs.path` says so when it is asked for.
     """
+    programs = look() if wanted is None else look(wanted, ())
     wanted = recipes() if wanted is None else wanted
-    programs = look(wanted)
     absent = [recipe.name for recipe in wanted if recipe.name not in programs.found]
     if absent:
         raise LabError(f"the lab's programs are not all there: {', '.join(absent)}", hint=_HINT)
@@ -71,15 +77,18 @@ def find(wanted: Sequence[Recipe] | None = None) -> Programs:
     return programs
 
 
-def look(wanted: Sequence[Recipe]) -> Programs:
-    """What is there of these recipes and of Debian's packages."""
+def look(wanted: Sequence[Recipe] | None = None, read: Sequence[Module] | None = None) -> Programs:
+    """What is there of these recipes, by default all, and of Debian's packages. read: modules without a program."""
+    wanted = recipes() if wanted is None else wanted
+    read = definitions() if read is None else read
     found = {recipe.name: there for recipe in wanted if (there := _there(recipe))}
     for packaged in debian.PACKAGED:
         for path in debian.places(packaged):
             if packaged.name not in found and (version := said_version([path, "--version"])):
                 source: Literal["debian", "path"] = "debian" if path == packaged.unpacked else "path"
                 found[packaged.name] = Found(packaged.name, version, source, path)
-    return Programs(found, {recipe.module.name: recipe.module for recipe in wanted})
+    modules = [*(recipe.module for recipe in wanted), *read]
+    return Programs(found, {module.name: module for module in modules})
 
 
 def said_version(argv: Sequence[str | Path]) -> str:

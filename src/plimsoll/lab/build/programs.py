@@ -30,16 +30,18 @@ class Module(msgspec.Struct, frozen=True, kw_only=True):
 
     path: the Go module it is about. assets: folders of that module which the lab reads when it runs.
     stamp: the Go package that is told its version, which Kubernetes does not know by itself.
+    named: what it goes by where its folder is about several; by default the folder's name.
     """
 
     folder: Path
     path: str
     assets: tuple[str, ...] = ()
     stamp: str = ""
+    named: str = ""
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return self.named or self.folder.name
 
     @property
     def pinned(self) -> str:
@@ -141,6 +143,29 @@ def recipes(folder: Path | None = None) -> tuple[Recipe, ...]:
         part("keda-adapter", keda, "adapter", 55),
         part("keda-webhooks", keda, "webhooks", 2),
     )
+
+
+def definitions(folder: Path | None = None) -> tuple[Module, ...]:
+    """Modules of which only the CustomResourceDefinitions are read: of systems whose controllers the lab does not run.
+
+    All stand in one go.mod. They are downloaded one by one, so that nothing that they require is.
+    """
+    place = (folder or modules()) / "crds"
+
+    def of(name: str, path: str, crds: str) -> Module:
+        return Module(folder=place, path=path, assets=(crds,), named=name)
+
+    return (
+        of("prometheus-operator", "github.com/prometheus-operator/prometheus-operator",
+           "example/prometheus-operator-crd"),
+        of("jobset", "sigs.k8s.io/jobset", "config/components/crd/bases"),
+        of("lws", "sigs.k8s.io/lws", "config/crd/bases"),
+        of("karpenter-aws", "github.com/aws/karpenter-provider-aws", "pkg/apis/crds"),  # Karpenter's own, too
+        of("argo-cd", "github.com/argoproj/argo-cd/v3", "manifests/crds"),
+        of("flux-helm", "github.com/fluxcd/helm-controller", "config/crd/bases"),
+        of("flux-source", "github.com/fluxcd/source-controller", "config/crd/bases"),
+        of("flux-kustomize", "github.com/fluxcd/kustomize-controller", "config/crd/bases"),
+    )  # fmt: skip
 
 
 def modules() -> Path:

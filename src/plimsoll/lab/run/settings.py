@@ -11,7 +11,7 @@ from plimsoll.spec.load import load
 from plimsoll.spec.model import Platform
 
 PLACES = "XDG_STATE_HOME names another place for labs"
-ADDONS = ("kueue", "keda", "gpu-operator", "prometheus")
+ADDONS = ("kueue", "keda", "gpu-operator", "prometheus", "crds")
 
 
 class Settings(msgspec.Struct, kw_only=True):

@@ -108,7 +108,8 @@ class Supervisor:
             before = (*earlier, "doors") if name == "kueue" else ("doors",)
             made.append(Step(declared[name], partial(addon.declare, cluster), before))
         for name, addon in chosen.items():
-            made.append(Step(f"{name} started", partial(addon.start, cluster), (declared[name],)))
+            if addon.start:
+                made.append(Step(f"{name} started", partial(addon.start, cluster), (declared[name],)))
         if self._settings.manifests:
             made.append(Step("manifests", partial(fleet.apply, cluster), tuple(each.name for each in made)))
         everything = tuple(each.name for each in made)

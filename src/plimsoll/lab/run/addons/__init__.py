@@ -10,18 +10,19 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from plimsoll.lab.run.addons import gpu_operator, keda, kueue, prometheus
+from plimsoll.lab.run.addons import crds, gpu_operator, keda, kueue, prometheus
 from plimsoll.lab.run.cluster import Cluster
 
 
 class Addon(msgspec.Struct, frozen=True):
-    """One add-on, two steps."""
+    """One add-on, two steps; without `start` nothing runs for it."""
 
     declare: Callable[[Cluster], Awaitable[None]]
-    start: Callable[[Cluster], Awaitable[None]]
+    start: Callable[[Cluster], Awaitable[None]] | None = None
 
 
 BY_NAME = {
+    "crds": Addon(crds.declare),
     "gpu-operator": Addon(gpu_operator.declare, gpu_operator.start),
     "keda": Addon(keda.declare, keda.start),
     "prometheus": Addon(prometheus.declare, prometheus.start),
