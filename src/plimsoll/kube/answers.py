@@ -31,6 +31,8 @@ class AnswerError(ClusterError):
     none), `message` the server's own words.
     """
 
+    causes: tuple[Cause, ...] = ()
+
     def __init__(self, status: int, reason: str, message: str, *, where: str = "", hint: str = "") -> None:
         super().__init__(message, where=where, hint=hint)
         self.status = status

@@ -51,6 +51,7 @@ _CHART = (  # parts of Helm's messages that blame what it was given
     "not a local path",
     "missing in charts/",
 )
+_FETCHING = ("pull:", "is not a valid chart repository", "failed to fetch", "failed to do request", "no such host")
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -139,6 +140,16 @@ def releases(namespace: str, kubeconfig: Path) -> list[Release]:
     """In every state; of all namespaces for ""."""
     request = _request("releases", None, "", namespace) | _cluster(kubeconfig, False, _TIMEOUT)
     return [_release(each) for each in _run(request, _TIMEOUT)]
+
+
+def pull(chart: str, *, repository: str, version: str, into: Path) -> Path:
+    """Fetch a chart from a repository (https://… or oci://…) and unpack it into a folder. Raises InputError."""
+    request: Request = {"do": "pull", "name": chart, "repository": repository, "version": version, "into": str(into)}
+    _run(request, _TIMEOUT)
+    found = into / chart
+    if not (found / "Chart.yaml").is_file():
+        raise InputError(f"version {version} came without a Chart.yaml", where=f"chart {chart}")
+    return found
 
 
 def default_values(chart: Path) -> Obj:
@@ -270,6 +281,11 @@ def _failure(said: str, where: str) -> PlimsollError:
     if "another operation" in words or "still in use" in words:
         hint = "upgrade it; if an earlier run was killed (pending-…), uninstall it first"
         return Refused(0, "", f"Helm: {words}", where=where, hint=hint)
+    if any(part in words for part in _FETCHING):
+        hint = (
+            "does a proxy or an air gap stand between? `--charts FOLDER` takes charts that are at hand"
+        )
+        return InputError(f"Helm: {words}", where=where, hint=hint)
     if any(part in words for part in _CHART):
         return InputError(
             f"Helm: {words}", where=where, hint="its values.yaml and values.schema.json say what it takes"

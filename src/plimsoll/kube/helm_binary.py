@@ -19,6 +19,10 @@ def arguments(request: Request, folder: Path) -> list[str]:
         spaces = ["--namespace", request["namespace"]] if request["namespace"] else ["--all-namespaces"]
         states = ["--deployed", "--failed", "--pending", "--superseded", "--uninstalling"]
         return ["list", "--output", "json", *spaces, *states, "--kubeconfig", request["kubeconfig"]]
+    if do == "pull":
+        oci = request["repository"].startswith("oci://")
+        source = [f"{request['repository']}/{name}"] if oci else [name, "--repo", request["repository"]]
+        return ["pull", *source, "--version", request["version"], "--untar", "--untardir", request["into"]]
     more = ["--namespace", request["namespace"]]
     if do == "render":
         more += ["--no-hooks", "--skip-tests", "--kube-version", request["kube_version"]]
@@ -44,7 +48,7 @@ def found(request: Request, output: str) -> Any:
     do = request["do"]
     if do == "render":
         return {"crds": [], "manifest": output}
-    if do == "uninstall":
+    if do in ("uninstall", "pull"):
         return True
     read = msgspec.json.decode(output)
     return [_listed(each) for each in read or []] if do == "releases" else _released(read)

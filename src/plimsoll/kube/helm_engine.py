@@ -105,6 +105,24 @@ def _there(request: Request) -> bool:
             return False
 
 
+def _pull(request: Request, _context: helm_python.HelmContext) -> bool:
+    """Unpacked into a folder of the chart's name."""
+    oci = request["repository"].startswith("oci://")
+    reference = f"{request['repository']}/{request['name']}" if oci else request["name"]
+    try:
+        helm_python.pull(
+            reference,
+            repo_url=None if oci else request["repository"],
+            version=request["version"],
+            destination=request["into"],
+            untar=True,
+            untar_dir=request["into"],
+        )
+    except helm_python.HelmError as error:
+        raise helm_python.HelmRepoError(f"pull: {error}") from error
+    return True
+
+
 def _uninstall(request: Request, _context: helm_python.HelmContext) -> bool:
     with _config(request) as config:
         try:
@@ -133,6 +151,7 @@ _OPERATIONS: dict[str, Callable[[Request, helm_python.HelmContext], Any]] = {
     "upgrade": _upgrade,
     "uninstall": _uninstall,
     "releases": _releases,
+    "pull": _pull,
 }
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from plimsoll.kube.objects import Obj
+from plimsoll.kube.objects import Obj, Ref
 
 MANAGER = "plimsoll"  # our name among the managers of fields
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -24,6 +24,7 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
     crds: names of the CustomResourceDefinitions it brings. Where they are there without a release, somebody else
     installed the system, and it is left alone.
     deployments: names of its Deployments that must be available before anything goes on.
+    resources: custom resources it brings whose state says whether it works.
     receives: parts of `values` that arrive in a custom resource as they are: the path in the values to the CRD's name
     and the path in its objects, such as {"driver": ("clusterpolicies.nvidia.com", "spec.driver")}. A value that no
     field receives is an error.
@@ -37,6 +38,7 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
     values: Obj
     crds: tuple[str, ...] = ()
     deployments: tuple[str, ...] = ()
+    resources: tuple[Ref, ...] = ()
     receives: Mapping[str, tuple[str, str]] = {}
 
 

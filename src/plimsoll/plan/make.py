@@ -1,0 +1,143 @@
+"""The plan: everything a declaration asks for, held against a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from plimsoll.kube import kinds
+from plimsoll.kube.objects import Obj, Ref, labels, mapping
+from plimsoll.kube.snapshot import Snapshot
+from plimsoll.plan import charts as checking
+from plimsoll.plan import impact, nodes, releases
+from plimsoll.plan.charts import Charts
+from plimsoll.plan.fields import Field
+from plimsoll.plan.live import Cluster
+from plimsoll.plan.model import PILLAR, Chart, Wanted
+from plimsoll.plan.offline import Frozen
+from plimsoll.plan.order import OPERATORS, rank, wave
+from plimsoll.plan.result import Action, Item, Plan
+from plimsoll.spec.model import Platform
+
+Progress = Callable[[str, int, int], None]
+_WORKERS = 8
+RELEASE = "helm.sh/v3"
+
+
+class Source(Protocol):
+    """A cluster, live or in a file."""
+
+    place: str
+
+    def item(self, obj: Obj, pillar: str, *, creations: bool) -> Item: ...
+    def ours(self, platform: str) -> list[Obj]: ...
+    def defines(self, crds: tuple[str, ...]) -> bool: ...
+    def definition(self, crd: str) -> Obj | None: ...
+    def snapshot(self) -> Snapshot: ...
+
+
+def plan(
+    platform: Platform,
+    wanted: Wanted,
+    source: Cluster | Frozen,
+    charts: Charts,
+    *,
+    creations: bool = True,
+    progress: Progress | None = None,
+) -> Plan:
+    """What applying `wanted` would change.
+
+    creations: whether the server is asked about objects that are not there yet. progress: told what is looked at, how
+    much is done and how much there is.
+    """
+    seen = source.snapshot()
+    asked = [(pillar, obj) for pillar, part in wanted.parts.items() for obj in part.objects]
+    coming = {crd for chart in wanted.charts for crd in chart.crds}
+    found = [_release(chart, pillar, source, charts, wanted.platform) for pillar, chart in _charts(wanted)]
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        work = [pool.submit(source.item, obj, pillar, creations=creations) for pillar, obj in asked]
+        for done, future in enumerate(work):
+            found.append(_awaited(future.result(), coming))
+            if progress:
+                progress(str(found[-1].ref), done + 1, len(work))
+    found += nodes.items(wanted.nodes, seen.list(kinds.NODE))
+    found += _pruned(source.ours(wanted.platform), wanted)
+    items = tuple(sorted(found, key=order))
+    return Plan(
+        platform=wanted.platform,
+        against=source.place,
+        items=items,
+        impact=impact.impact(platform, items, seen),
+        notes=wanted.notes,
+    )
+
+
+def order(item: Item) -> tuple[int, int, tuple[int, int], Ref]:
+    """Waves, ranks in them, names; what goes away comes last, in the opposite order."""
+    if item.action is Action.PRUNE:
+        first, second = rank(item.ref)
+        return 1, -item.wave, (-first, -second), item.ref
+    return 0, item.wave, rank(item.ref), item.ref
+
+
+def _charts(wanted: Wanted) -> Iterable[tuple[str, Chart]]:
+    return ((pillar, chart) for pillar, part in wanted.parts.items() for chart in part.charts)
+
+
+def _release(chart: Chart, pillar: str, source: Cluster | Frozen, charts: Charts, platform: str) -> Item:
+    ref = Ref(RELEASE, "Release", chart.namespace, chart.name)
+    base = Item(ref=ref, action=Action.KEEP, pillar=pillar, wave=OPERATORS, chart=chart)
+    place = charts.local(chart)
+    if found := list(checking.problems(chart, place, source.definition)):
+        said = checking.told(found, chart)
+        return replace(base, action=Action.BLOCKED, why=said.what, hint=said.hint)
+    if isinstance(source, Frozen):
+        return source.release_item(chart, base, platform)
+    live = source.release(chart)
+    if live is None:
+        if chart.crds and source.defines(chart.crds):
+            return replace(base, why="there, and not by a chart of ours: left as it is", judged=True)
+        return replace(base, action=Action.CREATE)
+    version = checking.version_of(place) if place else chart.version
+    fields = releases.changed(live.values, chart.values)
+    if live.version.lstrip("v") != version.lstrip("v"):
+        fields = (Field("version", live.version, version), *fields)
+    why = "" if live.status == "deployed" else f"its last revision is {live.status}"
+    action = Action.CHANGE if fields or why else Action.KEEP
+    return replace(base, action=action, fields=fields, why=why, judged=True)
+
+
+def _awaited(item: Item, coming: set[str]) -> Item:
+    """What the cluster does not serve yet is created once the chart that brings its kind is there."""
+    if item.action is not Action.BLOCKED or item.judged or item.obj is None:
+        return item
+    group, kind = item.ref.api_version.rpartition("/")[0], item.ref.kind
+    known = kinds.BY_GROUP_KIND.get((group, kind))
+    name = f"{known.plural if known else kind.lower() + 's'}.{group}"
+    if name in coming:
+        return replace(item, action=Action.CREATE, why="", hint="")
+    return item
+
+
+def _pruned(ours: Iterable[Obj], wanted: Wanted) -> list[Item]:
+    """What we applied for this platform and is wanted no more. Parts that were not rendered are not asked about."""
+    kept = {_identity(Ref.of(each)) for each in wanted.objects}
+    found = []
+    for obj in ours:
+        pillar = labels(obj).get(PILLAR, "")
+        ref = Ref.of(obj)
+        if (
+            _identity(ref) not in kept
+            and pillar in wanted.parts
+            and not mapping(obj, "metadata").get("deletionTimestamp")
+        ):
+            found.append(Item(ref=ref, action=Action.PRUNE, pillar=pillar, wave=wave(obj), obj=obj, judged=True))
+    return found
+
+
+def _identity(ref: Ref) -> tuple[str, str, str, str]:
+    """An object whatever version it is read in."""
+    return ref.api_version.rpartition("/")[0], ref.kind, ref.namespace, ref.name
