@@ -1,0 +1,174 @@
+"""What a namespace may hold at most, and the policies that lead GPU pods through the queues."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from plimsoll.kube.objects import Obj
+from plimsoll.pillars.queueing.render_shares import shares
+from plimsoll.pillars.queueing.render_system import NAMESPACE
+from plimsoll.plan.model import HOME, thing
+from plimsoll.spec import derive
+from plimsoll.spec.model import Platform
+
+THROUGH = "gpus-through-queues"
+GATES = "queue-gates-stay"
+_ADMISSION = "admissionregistration.k8s.io/v1"
+# Classes of the NVIDIA DRA driver whose devices are GPUs or parts of one.
+_CLASSES = ("gpu.nvidia.com", "mig.nvidia.com")
+_ASKS = (
+    "(object.spec.containers + (has(object.spec.initContainers) ? object.spec.initContainers : [])).exists(c, "
+    "has(c.resources) && has(c.resources.limits) && c.resources.limits.exists(name, "
+    "name.startsWith('nvidia.com/gpu') || name.startsWith('nvidia.com/mig-'))) || "
+    "(has(object.spec.resourceClaims) && size(object.spec.resourceClaims) > 0)"
+)
+# A controller of the cluster, and not a person or an account that a team's own pods may run as.
+_CONTROLLER = (
+    "request.userInfo.username.startsWith('system:') && "
+    "!request.userInfo.username.startsWith('system:serviceaccount:' + request.namespace + ':')"
+)
+_GATE = "g.name.startsWith('kueue.x-k8s.io/')"
+
+
+def objects(platform: Platform) -> Iterator[Obj]:
+    yield from _quotas(platform)
+    yield from _through(platform)
+    yield from _gates(platform)
+
+
+def _quotas(platform: Platform) -> Iterator[Obj]:
+    """Every namespace of a team holds at most what the team always gets and may borrow, and nothing of other kinds.
+
+    All namespaces of a team have the same numbers: its ClusterQueue counts them together, so a job may use the
+    whole quota in any of them, and a part for each would leave GPUs idle that are promised. What services
+    outside the queues hold comes on top, where they run. Claims (DRA) are not counted by any quota of
+    the declaration, so there are none.
+    """
+    kinds = {resource for pool in platform.pools for resource in derive.resources(pool)}
+    pools = derive.pools_by_name(platform)
+    aside: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for service in platform.services:
+        if not service.queued and service.pool in pools:
+            resource = derive.resource_of(pools[service.pool], derive.unit_of(pools[service.pool], service) or "gpu")
+            most = service.gpus_per_replica * service.replicas.max
+            aside[derive.namespace_of(platform, service)][resource] += most
+    for team in platform.teams:
+        hard: dict[str, int] = dict.fromkeys(kinds, 0)
+        for promised in shares(platform, team).values():
+            for resource, share in promised.items():
+                hard[resource] = hard.get(resource, 0) + share.quota + share.borrow
+        for space in team.spaces:
+            whole = hard | {name: hard.get(name, 0) + count for name, count in aside[space].items()}
+            limits = {f"requests.{name}": str(count) for name, count in sorted(whole.items())}
+            claims = {f"{name}.deviceclass.resource.k8s.io/devices": "0" for name in _CLASSES}
+            yield thing("v1", "ResourceQuota", "gpus", space, spec={"hard": limits | claims})
+
+
+def _through(platform: Platform) -> Iterator[Obj]:
+    """GPU pods belong to a team and come through its queue.
+
+    Kueue marks the pods of everything it manages: those it holds back itself with the queue's name, those of a job
+    it has started with their podset. The second mark counts only on pods that a controller made, since
+    anybody could write it on their own. Outside of teams' namespaces no pod gets a GPU, but for the system's.
+    """
+    system = sorted({"kube-system", platform.operator.namespace, NAMESPACE, HOME})
+    aside = sorted(
+        f"{derive.namespace_of(platform, each)}/{each.name}" for each in platform.services if not each.queued
+    )
+    labels = "has(object.metadata.labels)"
+    variables = [
+        {"name": "team", "expression": _of_team(platform)},
+        {"name": "controller", "expression": _CONTROLLER},
+        {
+            "name": "queued",
+            "expression": f"{labels} && ('kueue.x-k8s.io/queue-name' in object.metadata.labels || "
+            "('kueue.x-k8s.io/podset' in object.metadata.labels && variables.controller))",
+        },
+    ]
+    passes = "variables.queued"
+    if aside:
+        variables.append(
+            {
+                "name": "aside",
+                "expression": f"{labels} && 'app.kubernetes.io/name' in object.metadata.labels && "
+                f"(request.namespace + '/' + object.metadata.labels['app.kubernetes.io/name']) in {aside}",
+            }
+        )
+        passes += " || variables.aside"
+    validations = [
+        {
+            "expression": "variables.team",
+            "reason": "Forbidden",
+            "messageExpression": "'GPUs are for teams, and namespace ' + request.namespace + ' is none of theirs'",
+            "message": "GPUs are for teams, and this namespace is none of theirs",
+        },
+        {
+            "expression": f"!variables.team || {passes}",
+            "reason": "Forbidden",
+            "message": "a pod with GPUs needs a queue: set the label kueue.x-k8s.io/queue-name of its Job, Deployment "
+            "or StatefulSet",
+        },
+    ]
+    yield thing(
+        _ADMISSION,
+        "ValidatingAdmissionPolicy",
+        THROUGH,
+        spec={
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": [_pods("CREATE")]},
+            "matchConditions": [{"name": "asks-for-gpus", "expression": _ASKS}],
+            "variables": variables,
+            "validations": validations,
+        },
+    )
+    outside = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": system}
+    yield _binding(THROUGH, {"matchExpressions": [outside]})
+
+
+def _of_team(platform: Platform) -> str:
+    if "security" in platform.cluster.manage:
+        return f"has(namespaceObject.metadata.labels) && '{derive.TEAM_LABEL}' in namespaceObject.metadata.labels"
+    return f"request.namespace in {sorted(space for team in platform.teams for space in team.spaces)}"
+
+
+def _gates(platform: Platform) -> Iterator[Obj]:
+    """Who may change pods may also take a scheduling gate off. Kueue's are Kueue's: they hold back what waits."""
+    held = f"has(oldObject.spec.schedulingGates) && oldObject.spec.schedulingGates.exists(g, {_GATE})"
+    left = f"has(object.spec.schedulingGates) ? object.spec.schedulingGates.filter(g, {_GATE}).size() : 0"
+    kept = f"({left}) == oldObject.spec.schedulingGates.filter(g, {_GATE}).size()"
+    yield thing(
+        _ADMISSION,
+        "ValidatingAdmissionPolicy",
+        GATES,
+        spec={
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": [_pods("UPDATE")]},
+            "matchConditions": [{"name": "waits-in-a-queue", "expression": held}],
+            "validations": [
+                {
+                    "expression": f"({kept}) || ({_CONTROLLER})",
+                    "reason": "Forbidden",
+                    "message": "this pod waits in a queue: Kueue takes its scheduling gates off when it is admitted",
+                }
+            ],
+        },
+    )
+    yield _binding(GATES, derive.home_selector(platform))
+
+
+def _pods(operation: str) -> Obj:
+    return {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": [operation]}
+
+
+def _binding(policy: str, namespaces: Obj) -> Obj:
+    return thing(
+        _ADMISSION,
+        "ValidatingAdmissionPolicyBinding",
+        policy,
+        spec={
+            "policyName": policy,
+            "validationActions": ["Deny", "Audit"],
+            "matchResources": {"namespaceSelector": namespaces},
+        },
+    )
