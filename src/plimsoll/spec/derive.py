@@ -18,6 +18,7 @@ from plimsoll.spec.spot import SERVING
 
 GPU = "nvidia.com/gpu"
 TEAM_LABEL = "plimsoll.dev/team"  # of a team's namespaces, where Plimsoll keeps them
+SERVICE_LABEL = "plimsoll.dev/service"  # of a declared service's workload, pods and Service: its name
 T = TypeVar("T")
 _SPOT_TAINTS = {
     "eks": ("eks.amazonaws.com/capacityType", "SPOT"),
