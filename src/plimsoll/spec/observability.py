@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from plimsoll.spec.section import Section
-from plimsoll.spec.values import Currency, Duration, Url, default
+from plimsoll.spec.values import Currency, Duration, LabelKey, LabelValue, Url, default
 
 
 class Prometheus(Section, frozen=True, kw_only=True):
     """Where metrics are kept.
 
     url: its address inside the cluster. operator: whether the Prometheus Operator reads ServiceMonitors and rules.
+    labels: what it selects monitors and rules by, such as `release: monitoring`; default it takes all.
     """
 
     url: Url = "http://prometheus.monitoring:9090"
     operator: bool = True
+    labels: Annotated[dict[LabelKey, LabelValue], Meta(max_length=8)] = msgspec.field(default_factory=dict)
 
 
 class Retention(Section, frozen=True, kw_only=True):
@@ -44,7 +47,7 @@ class Costs(Section, frozen=True, kw_only=True):
 class Observability(Section, frozen=True, kw_only=True):
     """Metrics, dashboards, cost."""
 
-    prometheus: Prometheus = Prometheus()
+    prometheus: Prometheus = msgspec.field(default_factory=Prometheus)
     dashboards: Literal["grafana", "none"] = "grafana"
     retention: Retention = msgspec.field(default_factory=Retention)
     costs: Costs = Costs()

@@ -1,0 +1,10 @@
+"""What is shipped for Prometheus and Grafana, as values.
+
+model        recording rules, alerts and groups of them; promql: what their expressions share
+devices      GPUs, under one name for both generations of the exporter
+fleet        nodes, pools, teams: who holds what, and what it does; facts: what the declaration says, as series
+queues       Kueue; serving: vLLM
+alerts_*     what somebody is told of
+grafana      panels and dashboards; boards_*: the dashboards
+sources      every metric asked for, and who exports it
+"""
