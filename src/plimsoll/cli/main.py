@@ -17,6 +17,8 @@ from plimsoll.errors import Exit, PlimsollError
 VERBS = {
     "init": "Write a platform.yaml that describes the cluster as it is.",
     "check": "Judge a cluster or a snapshot against the production checklist.",
+    "plan": "Say what applying a declaration would change, whom it meets and what it costs.",
+    "apply": "Make a cluster what a declaration says, in waves.",
     "capture": "Freeze a cluster in a snapshot file.",
     "explain": "Say what a check asks, why, and what to do.",
     "schema": "Print the JSON Schema of platform.yaml, for editors.",

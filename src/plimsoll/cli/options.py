@@ -30,6 +30,21 @@ def platform(function: F) -> F:
     )(function)
 
 
+def declaration(function: F) -> F:
+    """The declaration where there must be one."""
+    return click.option(
+        "-f", "--platform", type=click.Path(path_type=Path), metavar="FILE", default="platform.yaml",
+        show_default=True, help="The declaration.",
+    )(function)  # fmt: skip
+
+
+def charts(function: F) -> F:
+    return click.option(
+        "--charts", type=click.Path(path_type=Path), metavar="FOLDER", envvar="PLIMSOLL_CHARTS", show_envvar=True,
+        help="Charts at hand, as NAME-VERSION or NAME-VERSION.tgz; others are fetched.",
+    )(function)  # fmt: skip
+
+
 def cluster(function: F) -> F:
     function = click.option("--kubeconfig", type=click.Path(path_type=Path), help="Default: $KUBECONFIG.")(function)
     return click.option("--context", help="Context of the kubeconfig to read; default: its current one.")(function)
@@ -42,6 +57,13 @@ def load_platform(path: Path | None) -> Platform | None:
     from plimsoll.spec.load import load
 
     return load(read_bytes(path, PLATFORM_BYTES_MAX), str(path))
+
+
+def declared(path: Path) -> Platform:
+    """The declaration in a file."""
+    found = load_platform(path)
+    assert found is not None
+    return found
 
 
 def read_bytes(path: Path, limit: int) -> bytes:

@@ -42,6 +42,7 @@ class Client:
 
     def __init__(self, kubeconfig: Path | None = None, context: str | None = None) -> None:
         config = connect.config(context, kubeconfig)
+        self.place = config.context_name
         self._default = config.namespace
         self._transport = Transport(connect.client(config))
         self._mapper = Mapper(self._transport)

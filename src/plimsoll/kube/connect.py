@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import os
 import ssl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
+import msgspec
 import yaml
 from lightkube.config.client_adapter import Client, ConnectionParams
 from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, KubeConfig, SingleConfig
@@ -28,6 +33,7 @@ PAUSES = (0.25, 1.0, 4.0)  # seconds before each further try; longer outages are
 BUSY = (429, 500, 502, 503, 504)
 LOGIN = "`kubectl get nodes` must work with the same kubeconfig and context first"
 PLUGIN_ERRORS = (ConfigError, OSError, ValueError, LookupError)  # of the credential plugin, which runs on demand
+_FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFile")  # keys of a kubeconfig
 _PAUSE_MAX = 10.0  # seconds; a Retry-After above this is not waited for
 _TIMEOUT = httpx2.Timeout(10.0, read=60.0)  # seconds; a page of 500 large objects takes a slow server many
 
@@ -116,6 +122,33 @@ def config(context: str | None, kubeconfig: Path | None) -> SingleConfig:
             hint="give --kubeconfig FILE or set $KUBECONFIG; or judge a file: `plimsoll check SNAPSHOT`",
         )
     return config._replace(context_name="in-cluster")
+
+
+@contextmanager
+def written(context: str | None, kubeconfig: Path | None) -> Iterator[Path]:
+    """A kubeconfig whose current context is the one to use, for a program that takes a file; gone afterwards."""
+    chosen = config(context, kubeconfig)
+    document = yaml.safe_load(chosen.fname.read_text()) if chosen.fname else _inside(chosen)
+    for part in ("cluster", "user"):
+        for entry in document.get(f"{part}s") or []:
+            fields = entry.get(part) or {}
+            fields |= {key: str(chosen.abs_file(fields[key])) for key in _FILES if fields.get(key)}
+    with tempfile.TemporaryDirectory(prefix="plimsoll-kube-") as folder:  # for its owner alone
+        file = Path(folder) / "config"
+        file.write_text(yaml.safe_dump(document | {"current-context": chosen.context_name}))
+        yield file
+
+
+def _inside(chosen: SingleConfig) -> dict[str, Any]:
+    """A kubeconfig from within a pod."""
+    name = chosen.context_name
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": chosen.namespace}}],
+        "clusters": [{"name": name, "cluster": msgspec.to_builtins(chosen.cluster)}],
+        "users": [{"name": name, "user": msgspec.to_builtins(chosen.user or User())}],
+    }
 
 
 def _from_files(paths: list[Path], context: str | None) -> SingleConfig:

@@ -282,9 +282,7 @@ def _failure(said: str, where: str) -> PlimsollError:
         hint = "upgrade it; if an earlier run was killed (pending-…), uninstall it first"
         return Refused(0, "", f"Helm: {words}", where=where, hint=hint)
     if any(part in words for part in _FETCHING):
-        hint = (
-            "does a proxy or an air gap stand between? `--charts FOLDER` takes charts that are at hand"
-        )
+        hint = "does a proxy or an air gap stand between? `--charts FOLDER` takes charts that are at hand"
         return InputError(f"Helm: {words}", where=where, hint=hint)
     if any(part in words for part in _CHART):
         return InputError(

@@ -14,9 +14,10 @@ from plimsoll.kube.answers import AnswerError, Conflict, NotFound, Refused
 from plimsoll.kube.client import Client
 from plimsoll.kube.kinds import Kind
 from plimsoll.kube.objects import Obj, Ref, items, mapping, text
+from plimsoll.kube.redact import redacted
 from plimsoll.kube.snapshot import Coverage, Snapshot, Source, Unread
 from plimsoll.plan import releases
-from plimsoll.plan.fields import differences, without
+from plimsoll.plan.fields import Field, differences, without
 from plimsoll.plan.model import MANAGED_BY, MANAGER, PLATFORM, Chart
 from plimsoll.plan.order import wave
 from plimsoll.plan.releases import Release
@@ -32,9 +33,9 @@ _READ = (kinds.NODE, kinds.POD, kinds.NAMESPACE, kinds.CLUSTER_QUEUE, kinds.CLUS
 class Cluster:
     """The cluster behind a client."""
 
-    def __init__(self, client: Client, place: str) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self.place = place
+        self.place = client.place
 
     def find(self, ref: Ref) -> Obj | None:
         """An object. Raises NotFound (without a name) where its kind is not served."""
@@ -86,7 +87,7 @@ class Cluster:
                 fields = tuple(each for each in found if each.after is not None)
                 return replace(base, action=Action.REPLACE, why=why, fields=fields, judged=True)
             return replace(base, action=Action.BLOCKED, why=refusal.what, hint=refusal.hint, judged=True)
-        fields = tuple(differences(_kept(live), _kept(after)))
+        fields = _shown(live, after)
         action = Action.CHANGE if fields else Action.KEEP
         return replace(base, action=action, fields=fields, owners=owners if fields else (), judged=True)
 
@@ -140,6 +141,13 @@ def unchangeable(refusal: AnswerError) -> bool:
 def _kept(obj: Obj) -> Mapping[str, Any]:
     """An object without what the server alone writes."""
     return without(obj, "status") | {"metadata": without(mapping(obj, "metadata"), *_SERVER_SIDE)}
+
+
+def _shown(live: Obj, after: Obj) -> tuple[Field, ...]:
+    """The fields that change, without values that look like credentials."""
+    fields = tuple(differences(_kept(live), _kept(after)))
+    safe = {each.path: each for each in differences(_kept(redacted(live)), _kept(redacted(after)))} if fields else {}
+    return tuple(safe.get(each.path, Field(each.path, "<redacted>", "<redacted>")) for each in fields)
 
 
 def _manager(message: str) -> str:
