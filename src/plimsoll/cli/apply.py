@@ -62,6 +62,7 @@ def command(
     from plimsoll.kube.connect import written
     from plimsoll.plan.apply import Options, apply, refusal
     from plimsoll.plan.charts import Charts
+    from plimsoll.plan.result import Action
     from plimsoll.report.plan import table, words
 
     if not yes and not sys.stdin.isatty():
@@ -88,7 +89,7 @@ def command(
         counts = [f"{sum(each.action is action for each in done)} {verb}" for action, verb in words.DONE.items()]
         kept = len(plan.items) - len(plan.changes)
         click.echo(f"{declared.metadata.name}: {', '.join(counts)}; {kept} as they were", err=True)
-        left = plan.count(words.Action.PRUNE)
+        left = plan.count(Action.PRUNE)
         if left and not prune:
             click.echo(f"note: {left} objects are no longer declared; --prune deletes them", err=True)
 

@@ -52,18 +52,14 @@ def cluster(function: F) -> F:
 
 def load_platform(path: Path | None) -> Platform | None:
     """The declaration in a file, or None if none was asked for."""
-    if path is None:
-        return None
-    from plimsoll.spec.load import load
-
-    return load(read_bytes(path, PLATFORM_BYTES_MAX), str(path))
+    return None if path is None else declared(path)
 
 
 def declared(path: Path) -> Platform:
     """The declaration in a file."""
-    found = load_platform(path)
-    assert found is not None
-    return found
+    from plimsoll.spec.load import load
+
+    return load(read_bytes(path, PLATFORM_BYTES_MAX), str(path))
 
 
 def read_bytes(path: Path, limit: int) -> bytes:

@@ -85,7 +85,7 @@ def _rows(console: Any, title: str, of: str, rows: Iterable[Row]) -> None:
         _table(console, title, (of, "what", "now", "then"), body)
 
 
-def _table(console: Any, title: str, heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _table(console: Any, title: str, heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
