@@ -9,13 +9,16 @@ from plimsoll.kube.objects import Ref
 from plimsoll.pillars import PILLARS
 from plimsoll.plan.model import Part, Wanted, marked
 from plimsoll.spec.model import Platform
+from plimsoll.spec.settle import settled
 
 
 def render(platform: Platform, pillars: Collection[str] = PILLARS) -> Wanted:
     """The parts of `pillars`, as far as the declaration leaves them to Plimsoll.
 
-    The same bytes for the same declaration: nothing here reads a clock, a file or a cluster.
+    The same bytes for the same declaration: nothing here reads a clock, a file or a cluster. A pillar sees every MIG
+    layout settled.
     """
+    platform = settled(platform)
     name = platform.metadata.name
     chosen: list[str] = [pillar for pillar in PILLARS if pillar in pillars and pillar in platform.cluster.manage]
     parts: dict[str, Part] = {pillar: _part(platform, pillar, name) for pillar in chosen}

@@ -6,13 +6,13 @@ import re
 from typing import NamedTuple
 
 from plimsoll.check.model import Case
-from plimsoll.gpus.catalogue import find
-from plimsoll.gpus.mig import canonical, config_names, layout_of_config, profile_of_resource
+from plimsoll.gpus.mig import canonical, profile_of_resource
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, labels
 from plimsoll.pillars.partition.change import change_of
 from plimsoll.pillars.partition.layouts import misfit, wish
 from plimsoll.spec.model import Platform
+from plimsoll.spec.nodeconfig import UNCUT, mig_config
 from plimsoll.spec.pools import Pool
 from plimsoll.units import count
 
@@ -49,9 +49,9 @@ def drifts(case: Case) -> list[Drift]:
             continue
         settled = change_of(case, node) is None
         if settled and has != wants:
-            found.append(Drift(node, pool.name, _words(wants), _words(has), "", _config(pool, wants)))
+            found.append(Drift(node, pool.name, _words(wants), _words(has), "", _config(pool)))
         elif asks is not None and asks != wants:
-            found.append(Drift(node, pool.name, _words(wants), _words(has), _words(asks), _config(pool, wants)))
+            found.append(Drift(node, pool.name, _words(wants), _words(has), _words(asks), _config(pool)))
     return found
 
 
@@ -59,7 +59,7 @@ def declared_config(case: Case, node: Obj) -> str:
     """The MIG config that platform.yaml declares for a node; "" where it leaves that open or names no such pool."""
     pool = _pool(case.platform, node) if isinstance(case.platform, Platform) else None
     wants = _declared(pool) if pool else None
-    return _config(pool, wants) if pool and wants is not None else ""
+    return _config(pool) if pool and wants is not None else ""
 
 
 def _asked(case: Case, node: Obj) -> dict[str, int] | None:
@@ -102,11 +102,6 @@ def _words(instances: dict[str, int]) -> str:
     return " + ".join(f"{n}×{profile}" for profile, n in sorted(instances.items())) or "whole GPUs"
 
 
-def _config(pool: Pool, wants: dict[str, int]) -> str:
-    """The generated config that gives a declared layout, or the pool's own name, by which a custom one goes."""
-    sku = find(pool.gpu)
-    per_gpu = {profile: n // pool.gpus_per_node for profile, n in wants.items()}
-    if not per_gpu:
-        return "all-disabled"
-    named = config_names(sku) if sku else []
-    return next((each for each in named if sku and layout_of_config(sku, each) == per_gpu), pool.name)
+def _config(pool: Pool) -> str:
+    """The config to set; what is cut though its pool's GPU has no MIG is another GPU, and made whole."""
+    return mig_config(pool) or UNCUT
