@@ -22,7 +22,7 @@ import msgspec
 import yaml
 from lightkube.config.client_adapter import Client, ConnectionParams
 from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, KubeConfig, SingleConfig
-from lightkube.config.models import User
+from lightkube.config.models import Cluster, Context, User
 from lightkube.core.exceptions import ConfigError
 
 from plimsoll.errors import ClusterError, InputError
@@ -33,6 +33,8 @@ PAUSES = (0.25, 1.0, 4.0)  # seconds before each further try; longer outages are
 BUSY = (429, 500, 502, 503, 504)
 LOGIN = "`kubectl get nodes` must work with the same kubeconfig and context first"
 PLUGIN_ERRORS = (ConfigError, OSError, ValueError, LookupError)  # of the credential plugin, which runs on demand
+for _each in (Cluster, Context, User):
+    msgspec.json.Decoder(_each)  # described here, once, before there are threads: see plimsoll.spec.load
 _FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFile")  # keys of a kubeconfig
 _PAUSE_MAX = 10.0  # seconds; a Retry-After above this is not waited for
 _TIMEOUT = httpx2.Timeout(10.0, read=60.0)  # seconds; a page of 500 large objects takes a slow server many
