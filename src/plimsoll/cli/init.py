@@ -35,13 +35,15 @@ def command(
     """Write a platform.yaml that describes the cluster as it is.
 
     Pools come from the GPU nodes, teams and quota from Kueue, services from what serves with vLLM.
-    What no cluster shows has its default; each guess is named at the head of the file.
+    What no cluster shows has its default; each guess is named at the head of the file. A declaration
+    that Plimsoll applied is given back. `plimsoll plan` of the file changes nothing: pillars that would
+    are left out of cluster.manage.
 
     \b
     plimsoll init cluster.plimsoll --name acme
     plimsoll init --context prod -o -
     """
-    from plimsoll.kube.declare import declare
+    from plimsoll.cli.planning import adopted
     from plimsoll.kube.declare.words import valid
     from plimsoll.kube.files import whole
     from plimsoll.spec.dump import to_yaml
@@ -53,7 +55,7 @@ def command(
     if place is not None and place.exists() and not force:
         raise InputError("exists already", where=str(place), hint="--force writes over it")
     read = options.read_cluster(snapshot, context, kubeconfig)
-    declared = declare(read, name)
+    declared = adopted(read, name, snapshot is None, context, kubeconfig)
     text = _head(declared, read) + to_yaml(declared.platform)
     if place is None:
         click.echo(text, nl=False)

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections import deque
 from pathlib import Path
+from typing import Literal
 
 import click
 import msgspec
@@ -46,6 +47,10 @@ def _addons(_context: click.Context, _parameter: click.Parameter, value: str) ->
     help=f"What runs on the control plane: all, none, or of {', '.join(ADDONS)}.",
 )  # fmt: skip
 @click.option(
+    "--charts", type=click.Choice(["install", "wait"]), default="install", show_default=True,
+    help="Install the charts of Kueue and the GPU Operator, or wait until you do: their programs follow.",
+)  # fmt: skip
+@click.option(
     "-f", "platform", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Nodes of its pools."
 )
 @click.option("--nodes", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Or these Node manifests.")
@@ -57,6 +62,7 @@ def _addons(_context: click.Context, _parameter: click.Parameter, value: str) ->
 def up(
     name: str,
     addons: tuple[str, ...],
+    charts: Literal["install", "wait"],
     platform: Path | None,
     nodes: Path | None,
     manifests: Path | None,
@@ -70,6 +76,7 @@ def up(
     \b
     plimsoll lab up -f platform.yaml
     plimsoll lab up -f examples/practice/platform.yaml --apply examples/practice/manifests
+    plimsoll lab up -f platform.yaml --charts wait
     export KUBECONFIG=$(plimsoll lab status -o json | jq -r .kubeconfig)
     kubectl get nodes
     """
@@ -78,6 +85,7 @@ def up(
     settings = Settings(
         name=name,
         addons=addons,
+        charts=charts,
         platform=_declared(platform) if platform else "" if nodes else DEFAULT_PLATFORM,
         nodes=_text(nodes) if nodes else "",
         manifests=manifests_in(manifests) if manifests else "",
@@ -153,12 +161,16 @@ def logs(name: str, program: str | None, lines: int) -> None:
 @named
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND [ARGUMENT]...")
 def execute(name: str, argv: tuple[str, ...]) -> None:
-    """Run a command inside a lab's network, where its Services answer, with KUBECONFIG set."""
+    """Run a command inside a lab's network, where its Services answer, with KUBECONFIG set.
+
+    PLIMSOLL_CHARTS is set, too: `plimsoll apply` takes the charts that the lab has.
+    """
     folder, state = launch.ready(name)
     enter.network(state.pid)
     sys.stdout.flush()
+    own = {"KUBECONFIG": str(folder.pki / "admin.kubeconfig"), "PLIMSOLL_CHARTS": str(folder.charts)}
     try:
-        os.execvpe(argv[0], argv, {**os.environ, "KUBECONFIG": str(folder.pki / "admin.kubeconfig")})  # noqa: S606
+        os.execvpe(argv[0], argv, {**os.environ, **own})  # noqa: S606
     except OSError as error:
         raise InputError(f"cannot run: {error.strerror}", where=argv[0]) from None
 

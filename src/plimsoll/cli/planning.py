@@ -12,6 +12,8 @@ from plimsoll.cli import options
 
 if TYPE_CHECKING:
     from plimsoll.kube.client import Client
+    from plimsoll.kube.declare import Declared
+    from plimsoll.kube.snapshot import Snapshot
     from plimsoll.plan.charts import Charts
     from plimsoll.plan.result import Plan
     from plimsoll.spec.model import Platform
@@ -51,3 +53,27 @@ def against(client: Client, platform: Platform, charts: Charts, pillars: Collect
     with bar("asking the cluster") as progress:
         wanted = render(platform, pillars)
         return plan(platform, wanted, Cluster(client), charts, creations=creations, progress=progress)
+
+
+def adopted(read: Snapshot, name: str, live: bool, context: str | None, kubeconfig: Path | None) -> Declared:
+    """The declaration of a cluster as it is, and what of it Plimsoll may keep without a change."""
+    from plimsoll.cli.progress import bar
+    from plimsoll.kube.client import Client
+    from plimsoll.kube.declare import Declared, declare
+    from plimsoll.pillars.adopt import adopt, recorded
+    from plimsoll.plan.charts import Charts
+    from plimsoll.plan.live import Cluster
+    from plimsoll.plan.offline import Frozen
+
+    found, last = declare(read, name), recorded(read, name)
+    with Charts() as charts, bar("comparing") as progress:
+        if live:
+            with Client(kubeconfig, context) as client:
+                kept = adopt(found.platform, last, Cluster(client), charts, progress)
+        else:
+            kept = adopt(found.platform, last, Frozen(read), charts, progress)
+    guesses = () if kept.recorded else found.guesses
+    if kept.recorded:
+        guesses = ("what Plimsoll applied last, as it is recorded in the cluster",)
+    left = [f"Plimsoll does not manage {pillar} here: it would {why}" for pillar, why in kept.left.items()]
+    return Declared(kept.platform, (*guesses, *left))

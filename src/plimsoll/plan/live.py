@@ -20,7 +20,6 @@ from plimsoll.plan import releases
 from plimsoll.plan.fields import Field, differences, without
 from plimsoll.plan.model import MANAGED_BY, MANAGER, PLATFORM, Chart
 from plimsoll.plan.order import wave
-from plimsoll.plan.releases import Release
 from plimsoll.plan.result import Action, Item, Owner
 
 _SERVER_SIDE = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink")
@@ -104,13 +103,20 @@ class Cluster:
                 continue
         return [each for each in found if _applied(each)]
 
-    def release(self, chart: Chart) -> Release | None:
+    def release(self, chart: Chart, version: str, base: Item, platform: str) -> Item:  # noqa: ARG002 - as Frozen's
+        """What installing or upgrading a chart would change; `version` is what the chart at hand calls itself."""
         selector = f"owner=helm,name={chart.name}"
-        return releases.newest(self._client.list(kinds.SECRET, chart.namespace, labels=selector))
-
-    def defines(self, crds: tuple[str, ...]) -> bool:
-        """Whether every one of some CustomResourceDefinitions is there."""
-        return all(self._client.get(kinds.CRD, each) is not None for each in crds)
+        found = releases.newest(self._client.list(kinds.SECRET, chart.namespace, labels=selector))
+        if found is None:
+            if chart.crds and all(self.definition(each) is not None for each in chart.crds):
+                return replace(base, why="there, and not by a chart of ours: left as it is", judged=True)
+            return replace(base, action=Action.CREATE)
+        fields = releases.changed(found.values, chart.values)
+        if found.version.lstrip("v") != version.lstrip("v"):
+            fields = (Field("version", found.version, version), *fields)
+        why = "" if found.status == "deployed" else f"its last revision is {found.status}"
+        action = Action.CHANGE if fields or why else Action.KEEP
+        return replace(base, action=action, fields=fields, why=why, judged=True)
 
     def definition(self, crd: str) -> Obj | None:
         return self._client.get(kinds.CRD, crd)

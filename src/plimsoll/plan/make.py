@@ -12,12 +12,9 @@ from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj, Ref, labels, mapping
 from plimsoll.kube.snapshot import Snapshot
 from plimsoll.plan import charts as checking
-from plimsoll.plan import impact, nodes, releases
+from plimsoll.plan import impact, nodes
 from plimsoll.plan.charts import Charts
-from plimsoll.plan.fields import Field
-from plimsoll.plan.live import Cluster
 from plimsoll.plan.model import PILLAR, Chart, Wanted
-from plimsoll.plan.offline import Frozen
 from plimsoll.plan.order import OPERATORS, rank, wave
 from plimsoll.plan.result import Action, Item, Plan
 from plimsoll.spec.model import Platform
@@ -34,7 +31,7 @@ class Source(Protocol):
 
     def item(self, obj: Obj, pillar: str, *, creations: bool) -> Item: ...
     def ours(self, platform: str) -> list[Obj]: ...
-    def defines(self, crds: tuple[str, ...]) -> bool: ...
+    def release(self, chart: Chart, version: str, base: Item, platform: str) -> Item: ...
     def definition(self, crd: str) -> Obj | None: ...
     def snapshot(self) -> Snapshot: ...
 
@@ -42,7 +39,7 @@ class Source(Protocol):
 def plan(
     platform: Platform,
     wanted: Wanted,
-    source: Cluster | Frozen,
+    source: Source,
     charts: Charts,
     *,
     creations: bool = True,
@@ -87,27 +84,15 @@ def _charts(wanted: Wanted) -> Iterable[tuple[str, Chart]]:
     return ((pillar, chart) for pillar, part in wanted.parts.items() for chart in part.charts)
 
 
-def _release(chart: Chart, pillar: str, source: Cluster | Frozen, charts: Charts, platform: str) -> Item:
+def _release(chart: Chart, pillar: str, source: Source, charts: Charts, platform: str) -> Item:
     ref = Ref(RELEASE, "Release", chart.namespace, chart.name)
     base = Item(ref=ref, action=Action.KEEP, pillar=pillar, wave=OPERATORS, chart=chart)
     place = charts.local(chart)
     if found := list(checking.problems(chart, place, source.definition)):
         said = checking.told(found, chart)
         return replace(base, action=Action.BLOCKED, why=said.what, hint=said.hint)
-    if isinstance(source, Frozen):
-        return source.release_item(chart, base, platform)
-    live = source.release(chart)
-    if live is None:
-        if chart.crds and source.defines(chart.crds):
-            return replace(base, why="there, and not by a chart of ours: left as it is", judged=True)
-        return replace(base, action=Action.CREATE)
     version = checking.version_of(place) if place else chart.version
-    fields = releases.changed(live.values, chart.values)
-    if live.version.lstrip("v") != version.lstrip("v"):
-        fields = (Field("version", live.version, version), *fields)
-    why = "" if live.status == "deployed" else f"its last revision is {live.status}"
-    action = Action.CHANGE if fields or why else Action.KEEP
-    return replace(base, action=action, fields=fields, why=why, judged=True)
+    return source.release(chart, version, base, platform)
 
 
 def _awaited(item: Item, coming: set[str]) -> Item:

@@ -36,7 +36,7 @@ class Frozen:
         self._snapshot = snapshot
         self.place = snapshot.source.place
 
-    def item(self, obj: Obj, pillar: str, *, creations: bool) -> Item:  # noqa: ARG002 - as Cluster.item
+    def item(self, obj: Obj, pillar: str, *, creations: bool) -> Item:  # noqa: ARG002 - as Cluster's
         """What applying an object would do; UNKNOWN where the snapshot cannot tell."""
         ref = Ref.of(obj)
         base = Item(ref=ref, action=Action.KEEP, pillar=pillar, wave=wave(obj), obj=obj)
@@ -64,23 +64,20 @@ class Frozen:
         found = self._snapshot.get(kinds.CONFIG_MAP, record.name(platform), record.NAMESPACE)
         return record.read(found) if found else None
 
-    def defines(self, crds: tuple[str, ...]) -> bool:
-        return all(self._snapshot.get(kinds.CRD, each) is not None for each in crds)
-
     def definition(self, crd: str) -> Obj | None:
         return self._snapshot.get(kinds.CRD, crd)
 
     def snapshot(self) -> Snapshot:
         return self._snapshot
 
-    def release_item(self, chart: Chart, base: Item, platform: str) -> Item:
+    def release(self, chart: Chart, version: str, base: Item, platform: str) -> Item:  # noqa: ARG002 - as Cluster's
         """Of a release: Helm's own records are Secrets, of which a snapshot holds no values; ours says what we gave."""
         found = self.recorded(platform)
         if found and (said := found.charts.get(chart.name)):
             if said == record.summary(chart):
                 return base
             return replace(base, action=Action.CHANGE, why="its version or values are not those last applied")
-        if chart.crds and self.defines(chart.crds):
+        if chart.crds and all(self.definition(each) is not None for each in chart.crds):
             why = "it is there; whether with these values no snapshot tells"
             return replace(base, action=Action.UNKNOWN, why=why)
         return replace(base, action=Action.CREATE)

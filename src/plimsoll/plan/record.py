@@ -16,6 +16,7 @@ from plimsoll.spec.dump import to_yaml
 from plimsoll.spec.model import Platform
 
 NAMESPACE = HOME
+PILLAR_VALUE = "record"  # of the label, for what belongs to no pillar
 _DECLARATION = "platform.yaml"
 _CHARTS = "charts.json"
 _BYTES_MAX = 900_000  # of a declaration; a ConfigMap holds 1 MiB
@@ -40,7 +41,7 @@ def objects(platform: Platform, charts: tuple[Chart, ...]) -> list[Obj]:
     if len(text_) <= _BYTES_MAX:
         data[_DECLARATION] = text_
     kept = thing("v1", "ConfigMap", name(declared), NAMESPACE, data=data)
-    return [marked(kept, declared, "record")]
+    return [marked(kept, declared, PILLAR_VALUE)]
 
 
 def read(found: Obj) -> Recorded:
