@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from plimsoll.check.model import Case, Finding, Layer, Severity, check
 from plimsoll.check.words import brief, many
 from plimsoll.kube import kinds
-from plimsoll.kube.objects import Obj, get, items, labels, mapping, name, namespace, text
+from plimsoll.kube.objects import Obj, annotations_of, get, items, labels, mapping, name, namespace, text
 from plimsoll.kube.operands import cluster_policy
 from plimsoll.kube.pods import is_gpu
 from plimsoll.kube.snapshot import Snapshot
@@ -15,6 +15,7 @@ from plimsoll.pillars.security.tenants import READS, Tenant, account, homes, mou
 
 _QUOTA = "kubectl -n <namespace> create quota gpus --hard=requests.nvidia.com/gpu=8"
 _PSA = "pod-security.kubernetes.io/enforce"
+_ADVICE = "plimsoll.dev/advice"
 _LEVELS = {"restricted": 0, "baseline": 1, "privileged": 2}
 
 
@@ -214,8 +215,9 @@ def policies_are_enforced(case: Case) -> Iterator[Finding]:
     """Admission policies exist and are enforced.
 
     A policy without a binding, or whose bindings only warn, lets everything through; one whose expressions do
-    not type-check may fail at the first object. And where there is none at all, nothing refuses a pod that
-    takes GPUs past the scheduler: that alone is reported as worth knowing.
+    not type-check may fail at the first object. One that is only to advise says so by the annotation
+    `plimsoll.dev/advice`. And where there is none at all, nothing refuses a pod that takes GPUs past the
+    scheduler: that alone is reported as worth knowing.
     """
     snapshot = case.snapshot
     bindings: dict[str, list[Obj]] = {}
@@ -227,7 +229,7 @@ def policies_are_enforced(case: Case) -> Iterator[Finding]:
         warned = items(policy, "status", "typeChecking", "expressionWarnings")
         if not own:
             what = "has no binding, so it is never asked"
-        elif "Deny" not in actions:
+        elif "Deny" not in actions and _ADVICE not in annotations_of(policy):
             what = f"refuses nothing: its bindings only {', '.join(sorted(actions)).lower() or 'exist'}"
         elif warned:
             what = f"does not type-check: {brief(text(warned[0], 'warning'), 120)}"

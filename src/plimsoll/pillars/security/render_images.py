@@ -56,7 +56,7 @@ def objects(platform: Platform) -> Iterator[Obj]:
 
 
 _CHANGED = (
-    "request.operation == 'CREATE' || request.subResource == 'ephemeralcontainers' || "
+    "request.operation == 'CREATE' || (has(request.subResource) && request.subResource == 'ephemeralcontainers') || "
     "object.spec.containers.map(c, c.image) != oldObject.spec.containers.map(c, c.image) || "
     "(has(object.spec.initContainers) && "
     "object.spec.initContainers.map(c, c.image) != oldObject.spec.initContainers.map(c, c.image))"
