@@ -20,6 +20,7 @@ VERBS = {
     "plan": "Say what applying a declaration would change, whom it meets and what it costs.",
     "apply": "Make a cluster what a declaration says, in waves.",
     "capture": "Freeze a cluster in a snapshot file.",
+    "render": "Write every Kubernetes object and Helm value that a declaration asks for.",
     "explain": "Say what a check asks, why, and what to do.",
     "schema": "Print the JSON Schema of platform.yaml, for editors.",
     "lab": "A real control plane with fake GPUs on this machine.",
