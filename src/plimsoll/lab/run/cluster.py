@@ -44,14 +44,8 @@ class Cluster:
         self.forwarder = Forwarder()
         self.processes: dict[str, Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._client: Client | None = None
-
-    @property
-    def client(self) -> Client:
-        """The API server, as its administrator."""
-        if self._client is None:
-            self._client = Client(self.plane.access.admin)
-        return self._client
+        self._mounted: set[Path] = set()
+        self.client = Client(self.plane.access.admin)  # as the API server's administrator
 
     @property
     def bwrap(self) -> Path | None:
@@ -84,12 +78,13 @@ class Cluster:
                         raise LabError(str(error), where=f"{text(obj, 'kind')} {namespace(obj)}/{name(obj)}") from None
                     await asyncio.sleep(_PAUSE)
 
-    async def serve(self, space: str, service: str, ports: Mapping[int, int]) -> None:
-        """Lead each port of a Service to a local port, once the Service is there."""
+    async def serve(self, space: str, service: str, ports: Mapping[int, int]) -> str:
+        """Lead each port of a Service to a local port, once the Service is there; its address."""
         found = await self.until(lambda: self.client.get("v1/Service", service, space), f"Service {space}/{service}")
         address = text(found, "spec", "clusterIP")
         for port, target in ports.items():
             await self.forwarder.add(address, port, target)
+        return address
 
     async def open(self, door: str, port: int) -> None:
         """Let callers from outside the lab's network reach a local port by the door of that name."""
@@ -118,8 +113,10 @@ class Cluster:
     def mount(self, space: str, secret: str) -> Path:
         """A folder that follows a Secret as a kubelet's mount would; its files appear when the Secret has them."""
         folder = self.folder.mounts / space / secret
-        folder.mkdir(parents=True, exist_ok=True)
-        self._background(self._follow(space, secret, folder))
+        if folder not in self._mounted:
+            self._mounted.add(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            self.background(self._follow(space, secret, folder))
         return folder
 
     async def until(self, look: Callable[[], _T | None], what: str, patience: float = 60.0) -> _T:
@@ -137,7 +134,11 @@ class Cluster:
                 raise LabError(f"not there after {patience:.0f} s{last}", where=what)
             await asyncio.sleep(_PAUSE)
 
-    async def close(self) -> None:
+    def background(self, work: Coroutine[None, None, None]) -> None:
+        """Have it run beside all else until `rest`."""
+        self._tasks.add(asyncio.create_task(work))
+
+    async def rest(self) -> None:
         """End what runs in the background; processes are stopped by their owner."""
         for task in self._tasks:
             task.cancel()
@@ -145,14 +146,12 @@ class Cluster:
             with suppress(asyncio.CancelledError):
                 await task
         self._tasks.clear()
-        await self.forwarder.close()
-        if self._client:
-            self._client.close()
-            self._client = None
 
-    def _background(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
+    async def close(self) -> None:
+        """Let go of everything."""
+        await self.rest()
+        await self.forwarder.close()
+        self.client.close()
 
     async def _follow(self, space: str, secret: str, folder: Path) -> None:
         written: dict[str, str] = {}
@@ -161,6 +160,8 @@ class Cluster:
                 found = await self.call(self.client.get, "v1/Secret", secret, space)
                 data = {key: str(value) for key, value in mapping(found or {}, "data").items()}
                 if data != written:
+                    for key in written.keys() - data.keys():  # a Secret that is gone, or came anew without them
+                        (folder / key).unlink(missing_ok=True)
                     for key, value in data.items():
                         with whole(folder / key, private=True) as file:
                             file.write(base64.b64decode(value))

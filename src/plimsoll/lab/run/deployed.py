@@ -11,6 +11,11 @@ def arguments(deployment: Obj) -> list[str]:
     return [str(each) for each in found] if isinstance(found, list) else []
 
 
+def account(deployment: Obj) -> str:
+    """The ServiceAccount its pods run as."""
+    return text(deployment, "spec", "template", "spec", "serviceAccountName") or "default"
+
+
 def environment(deployment: Obj) -> dict[str, str]:
     """The first container's env; of the downward API, what a lab can know: the namespace."""
     env: dict[str, str] = {}

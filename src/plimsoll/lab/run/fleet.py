@@ -12,6 +12,7 @@ from plimsoll.kube.objects import Obj, condition, get, labels, mapping, name, na
 from plimsoll.kube.yamldocs import documents
 from plimsoll.lab import nodes, values
 from plimsoll.lab.hardware.layout import CUT, written
+from plimsoll.lab.run.addons import gpu_operator
 from plimsoll.lab.run.cluster import Cluster
 from plimsoll.spec import derive
 from plimsoll.spec.model import Platform
@@ -36,16 +37,20 @@ async def create(cluster: Cluster) -> None:
     if cluster.settings.nodes:
         wanted = nodes.nodes_from(cluster.settings.nodes)
     else:
-        wanted = _nodes_of(cluster.platform) if cluster.platform else []
+        factory = cluster.settings.charts == "wait"
+        wanted = _nodes_of(cluster.platform, factory) if cluster.platform else []
     await cluster.call(_create, cluster, wanted)
 
 
-def _nodes_of(platform: Platform) -> list[Obj]:
+def _nodes_of(platform: Platform, factory: bool) -> list[Obj]:
     """The nodes of its pools, told their layout and sharing as whoever runs the platform would.
 
-    They come with their GPUs cut as declared, as machines do that were in use before.
+    They come with their GPUs cut as declared, as machines do that were in use before. Where charts are waited for,
+    whoever installs them tells the nodes, and they come as from the factory.
     """
     made = nodes.nodes(platform)
+    if factory:
+        return made
     for node in made:
         pool = derive.pool_of(platform, labels(node))
         if pool:
@@ -112,7 +117,7 @@ def _nodes(cluster: Cluster) -> list[str]:
 def _without_gpus(cluster: Cluster) -> list[str]:
     """Nodes of the platform's pools that do not offer what the declaration says of them."""
     platform = cluster.platform
-    if platform is None:
+    if platform is None or not _operated(cluster):
         return []
     wanted = {pool.name: derive.per_node(pool) for pool in platform.pools}
     late = []
@@ -139,10 +144,16 @@ def _apis(cluster: Cluster) -> list[str]:
 
 
 def _policies(cluster: Cluster) -> list[str]:
-    if "gpu-operator" not in cluster.settings.addons:
+    if "gpu-operator" not in cluster.settings.addons or not _operated(cluster):
         return []
     found = cluster.client.list("nvidia.com/v1/ClusterPolicy")
     return [f"ClusterPolicy {name(each)}" for each in found if get(each, "status", "state") != "ready"]
+
+
+def _operated(cluster: Cluster) -> bool:
+    """False while somebody has yet to install the chart that brings the GPUs."""
+    awaited = cluster.settings.charts == "wait" and "gpu-operator" in cluster.settings.addons
+    return not awaited or bool(cluster.client.get("apps/v1/Deployment", "gpu-operator", gpu_operator.NAMESPACE))
 
 
 def _pods(cluster: Cluster) -> list[str]:

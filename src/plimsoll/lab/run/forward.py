@@ -19,22 +19,33 @@ class Forwarder:
 
     def __init__(self) -> None:
         self._servers: dict[tuple[str, int], asyncio.Server] = {}
+        self._targets: dict[tuple[str, int], int] = {}
 
     async def add(self, address: str, port: int, target: int, *, listener: socket.socket | None = None) -> None:
-        """Forward address:port to 127.0.0.1:target. `listener`: a socket that is bound there already."""
-        if (address, port) in self._servers:
+        """Forward address:port to 127.0.0.1:target; one that is forwarded already goes there from now on.
+
+        `listener`: a socket that is bound there already.
+        """
+        place = address, port
+        self._targets[place] = target
+        if place in self._servers:
             return
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             with suppress(asyncio.CancelledError):  # the lab goes down
-                await _relay(reader, writer, target)
+                await _relay(reader, writer, self._targets[place])
 
         if listener:
             server = await asyncio.start_server(serve, sock=listener)
         else:
             server = await asyncio.start_server(serve, address, port)
-        self._servers[address, port] = server
+        self._servers[place] = server
         _log.info("%s:%d goes to port %d", address, port, target)
+
+    def remove(self, address: str, port: int) -> None:
+        """Stop listening there; calls that are under way go on."""
+        if server := self._servers.pop((address, port), None):
+            server.close()
 
     async def close(self) -> None:
         """Stop listening."""

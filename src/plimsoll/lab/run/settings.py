@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -17,12 +18,14 @@ ADDONS = ("kueue", "keda", "gpu-operator", "prometheus", "crds")
 class Settings(msgspec.Struct, kw_only=True):
     """What `lab up` was asked for.
 
-    addons: of ADDONS. platform: text of the platform.yaml whose pools become nodes. nodes: text of a file of Node
-    manifests, instead. manifests: objects for the cluster, applied when everything runs, as YAML documents.
+    addons: of ADDONS. charts: whether the charts of Kueue and the GPU Operator are installed, or their programs wait
+    until somebody does that. platform: text of the platform.yaml whose pools become nodes. nodes: text of a file of
+    Node manifests, instead. manifests: objects for the cluster, applied when everything runs, as YAML documents.
     """
 
     name: str
     addons: tuple[str, ...] = ()
+    charts: Literal["install", "wait"] = "install"
     platform: str = ""
     nodes: str = ""
     manifests: str = ""
@@ -38,6 +41,7 @@ class Folder:
         self.etcd = root / "etcd"
         self.pristine = root / "pristine"  # etcd as it was when the lab became ready
         self.mounts = root / "mounts"
+        self.charts = root / "charts"
         self.kubeconfig = root / "kubeconfig"
         self.state = root / "state.json"
         self.settings = root / "settings.json"

@@ -14,18 +14,15 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Iterable
-from contextlib import suppress
-from functools import partial
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from plimsoll.errors import LabError, PlimsollError
 from plimsoll.lab.build import found
-from plimsoll.lab.run import addons, control, fleet, steps
+from plimsoll.lab.run import control, fleet, steps, upward
 from plimsoll.lab.run.cluster import Cluster
-from plimsoll.lab.run.controlplane import http_probe
+from plimsoll.lab.run.follow import Follower
 from plimsoll.lab.run.network import Network
-from plimsoll.lab.run.process import Program
 from plimsoll.lab.run.settings import Folder, Settings
 from plimsoll.lab.run.state import Done, Running, State, hold
 from plimsoll.lab.run.steps import Step
@@ -43,6 +40,7 @@ class Supervisor:
         self._settings = settings
         self._cluster = Cluster(folder, settings, found.find(), network)
         self._network = network
+        self._followers: dict[str, Follower] = {}
         self._done = asyncio.Event()
         self._busy = asyncio.Lock()  # one of up, reset and down at a time
         self.state = State(
@@ -81,41 +79,13 @@ class Supervisor:
     async def _up(self) -> None:
         async with self._busy:
             began = time.monotonic()
-            work = self._steps()
+            work, self._followers = upward.work(self._cluster)
+            work.append(Step("kept for reset", self._keep, ("settled",)))
             self.state.total = len(work)
             await steps.run(work, self._told)
             self.state.phase = "ready"
             self.state.seconds = round(time.monotonic() - began, 1)
             self._look()
-
-    def _steps(self) -> list[Step]:
-        """What coming up is. Nothing is declared after Kueue: its webhooks refuse objects until it runs."""
-        cluster = self._cluster
-        etcd, api, *others = cluster.plane.programs()
-        self._network.release()
-        chosen = {name: addon for name, addon in addons.BY_NAME.items() if name in self._settings.addons}
-        declared = {name: f"{name} declared" for name in chosen}
-        earlier = tuple(title for name, title in declared.items() if name != "kueue")
-        made = [
-            Step(etcd.name, partial(cluster.run, etcd)),
-            Step(api.name, partial(cluster.run, api), (etcd.name,)),
-            Step("doors", self._doors, (api.name,)),
-            *(Step(each.name, partial(cluster.run, each), ("doors",)) for each in others),
-            Step("nodes", partial(fleet.create, cluster), ("doors",)),
-            Step("node software", self._node_software, ("nodes",)),
-        ]
-        for name, addon in chosen.items():
-            before = (*earlier, "doors") if name == "kueue" else ("doors",)
-            made.append(Step(declared[name], partial(addon.declare, cluster), before))
-        for name, addon in chosen.items():
-            if addon.start:
-                made.append(Step(f"{name} started", partial(addon.start, cluster), (declared[name],)))
-        if self._settings.manifests:
-            made.append(Step("manifests", partial(fleet.apply, cluster), tuple(each.name for each in made)))
-        everything = tuple(each.name for each in made)
-        made.append(Step("settled", partial(fleet.settled, cluster), everything))
-        made.append(Step("kept for reset", self._keep, ("settled",)))
-        return made
 
     def _told(self, name: str, seconds: float | None) -> None:
         done = tuple(each for each in self.state.steps if each.name != name)
@@ -123,41 +93,6 @@ class Supervisor:
         if seconds is not None:
             _log.info("%s: %.2f s", name, seconds)
         self._look()
-
-    async def _doors(self) -> None:
-        cluster = self._cluster
-        port = cluster.plane.port
-        await cluster.open("api-server", port)
-        address = (self._network.api_address, 443)
-        await cluster.forwarder.add(*address, port, listener=self._network.api_listener)
-
-    async def _node_software(self) -> None:
-        """The two programs that play what runs on GPU nodes."""
-        cluster = self._cluster
-        access = cluster.plane.access
-        python = [sys.executable, "-m"]
-        env = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONUNBUFFERED": "1"}
-        hardware = [
-            *python,
-            "plimsoll.lab.hardware",
-            f"--kubeconfig={access.hardware}",
-            f"--state={self._folder.hardware}",
-            *(["--operator"] if "gpu-operator" in self._settings.addons else []),
-        ]
-        telemetry = [
-            *python,
-            "plimsoll.lab.telemetry",
-            f"--kubeconfig={access.viewer}",
-            f"--listen={cluster.telemetry}",
-        ]
-        ready = http_probe(f"http://{cluster.telemetry}/healthz")
-        await _together(
-            (
-                cluster.run(Program(name="hardware", argv=hardware, env=env)),
-                cluster.run(Program(name="telemetry", argv=telemetry, env=env, ready=ready)),
-            )
-        )
-        await cluster.open("telemetry", int(cluster.telemetry.rpartition(":")[2]))
 
     async def _keep(self) -> None:
         """Copy etcd as it stands: what `reset` goes back to. A stopped process and a dead one leave the same files."""
@@ -169,24 +104,31 @@ class Supervisor:
             os.kill(etcd.pid, signal.SIGCONT)
 
     async def _reset(self) -> None:
-        async with self._busy:
+        followers = self._followers.values()
+        async with self._busy, AsyncExitStack() as undisturbed:
             began = time.monotonic()
+            for follower in followers:
+                await undisturbed.enter_async_context(follower.turn)
             await self._stop_all(grace=0)
             await asyncio.to_thread(shutil.rmtree, self._folder.etcd)
             await asyncio.to_thread(shutil.copytree, self._folder.pristine, self._folder.etcd)
             for leftover in (self._folder.hardware, self._folder.faults):
                 leftover.unlink(missing_ok=True)
-            for process in list(self._cluster.processes.values()):
-                await process.start()
+            for name, process in list(self._cluster.processes.items()):
+                if name not in self._followers:
+                    await process.start()
+            await upward.together(follower.again() for follower in followers)
+            await undisturbed.aclose()  # pods become Ready only when they are looked at
             await fleet.settled(self._cluster)
             self.state.seconds = round(time.monotonic() - began, 1)
 
     async def _down(self) -> None:
+        await self._cluster.rest()  # else what is stopped is started again
         await self._stop_all(grace=0)
         await self._cluster.close()
 
     async def _stop_all(self, *, grace: float) -> None:
-        await _together(process.stop(grace=grace) for process in self._cluster.processes.values())
+        await upward.together(process.stop(grace=grace) for process in self._cluster.processes.values())
 
     async def _answer(self, request: dict[str, str]) -> dict[str, str]:
         """Carry out one request of the command line."""
@@ -195,6 +137,8 @@ class Supervisor:
             self._done.set()
         elif do == "reset":
             await self._reset()
+        elif do in ("stop", "start", "restart") and program in self._followers:
+            await self._followers[program].obey(do)
         elif do in ("stop", "start", "restart") and program in self._cluster.processes:
             process = self._cluster.processes[program]
             if do != "start":
@@ -217,14 +161,6 @@ class Supervisor:
             for name, process in self._cluster.processes.items()
         )
         self.state.write(self._folder)
-
-
-async def _together(work: Iterable[Awaitable[object]]) -> None:
-    """All at once; the first failure is raised when all have ended, so that none goes on unseen."""
-    results = await asyncio.gather(*work, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
 
 
 async def _outcome(task: asyncio.Task[None]) -> BaseException | None:

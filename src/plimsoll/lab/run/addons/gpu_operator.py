@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from plimsoll.kube import helm
+from plimsoll.kube.objects import Obj
 from plimsoll.lab import values
-from plimsoll.lab.run import deployed
+from plimsoll.lab.run import charts, deployed
 from plimsoll.lab.run.cluster import Cluster
 from plimsoll.lab.run.controlplane import http_probe
+from plimsoll.lab.run.follow import Followed, Launch
 from plimsoll.lab.run.network import LOOPBACK
 from plimsoll.lab.run.process import Program
 from plimsoll.lab.run.sandbox import at
@@ -28,7 +30,7 @@ async def declare(cluster: Cluster) -> None:
     )
     await cluster.call(
         helm.install,
-        cluster.programs.asset("gpu-operator", "deployments/gpu-operator"),
+        charts.chart(cluster.folder.charts, "gpu-operator"),
         name="gpu-operator",
         namespace=NAMESPACE,
         values=values.chart_values(cluster.platform),
@@ -36,12 +38,9 @@ async def declare(cluster: Cluster) -> None:
     )
 
 
-async def start(cluster: Cluster) -> None:
-    """Run the controller, which deploys its operands by itself."""
-    deployment = await cluster.until(
-        lambda: cluster.client.get("apps/v1/Deployment", "gpu-operator", NAMESPACE), "Deployment gpu-operator"
-    )
-    account = await cluster.account(NAMESPACE, "gpu-operator")
+async def launch(cluster: Cluster, deployment: Obj) -> Launch:
+    """The controller, which deploys its operands by itself."""
+    account = await cluster.account(NAMESPACE, deployed.account(deployment))
     metrics, health = cluster.network.port(), cluster.network.port()
     release = cluster.folder.root / "os-release"
     release.write_text(_OS_RELEASE)
@@ -58,6 +57,14 @@ async def start(cluster: Cluster) -> None:
     argv = at(argv, paths, cluster.folder.root, cluster.bwrap)
     cluster.network.release()
     env = {**deployed.environment(deployment), "KUBECONFIG": str(account)}
-    await cluster.run(
-        Program(name="gpu-operator", argv=argv, env=env, ready=http_probe(f"http://{LOOPBACK}:{health}/readyz"))
-    )
+    ready = http_probe(f"http://{LOOPBACK}:{health}/readyz")
+    return Launch(Program(name="gpu-operator", argv=argv, env=env, ready=ready))
+
+
+FOLLOWED = Followed(
+    program="gpu-operator",
+    namespace=NAMESPACE,
+    deployment="gpu-operator",
+    labels={"app": "gpu-operator"},
+    launch=launch,
+)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from plimsoll.kube import helm
-from plimsoll.kube.objects import mapping, text
+from plimsoll.kube.objects import Obj, mapping, text
 from plimsoll.lab import values
-from plimsoll.lab.run import deployed
+from plimsoll.lab.run import charts, deployed
 from plimsoll.lab.run.cluster import Cluster
 from plimsoll.lab.run.controlplane import http_probe
+from plimsoll.lab.run.follow import Followed, Launch
 from plimsoll.lab.run.network import LOOPBACK
 from plimsoll.lab.run.process import Program
 from plimsoll.lab.run.sandbox import at
@@ -23,19 +25,15 @@ _MANAGER = "kueue-controller-manager"
 
 
 async def declare(cluster: Cluster) -> None:
-    """Install the chart. The module's chart names a branch for the image; the release's tag is what users get."""
-    chart = cluster.programs.asset("kueue", "charts/kueue")
-    image = {"tag": cluster.programs.versions["kueue"], "pullPolicy": "IfNotPresent"}
+    """Install the chart."""
+    chart = charts.chart(cluster.folder.charts, "kueue")
     settings = configuration(chart, values.kueue_config(cluster.platform))
     await cluster.call(
         helm.install,
         chart,
         name="kueue",
         namespace=NAMESPACE,
-        values={
-            "controllerManager": {"manager": {"image": image}},
-            "managerConfig": {"controllerManagerConfigYaml": settings},
-        },
+        values={"managerConfig": {"controllerManagerConfigYaml": settings}},
         kubeconfig=cluster.plane.access.admin,
     )
 
@@ -49,8 +47,8 @@ def configuration(chart: Path, ours: Mapping[str, Any]) -> str:
     return yaml.safe_dump(settings, sort_keys=False)
 
 
-async def start(cluster: Cluster) -> None:
-    """Run the manager until its webhooks answer."""
+async def launch(cluster: Cluster, manager: Obj) -> Launch:
+    """The manager, which is ready when its webhooks answer."""
     configured = await cluster.until(
         lambda: cluster.client.get("v1/ConfigMap", "kueue-manager-config", NAMESPACE), "ConfigMap kueue-manager-config"
     )
@@ -67,10 +65,11 @@ async def start(cluster: Cluster) -> None:
     }
     settings["visibilityServer"] = {"bindAddress": LOOPBACK, "bindPort": visibility}
     settings["leaderElection"] = {**mapping(settings, "leaderElection"), "leaderElect": False}
-    file = cluster.folder.root / "kueue.yaml"
-    file.write_text(yaml.safe_dump(settings))
-    manager = await cluster.until(lambda: cluster.client.get("apps/v1/Deployment", _MANAGER, NAMESPACE), _MANAGER)
-    account = await cluster.account(NAMESPACE, _MANAGER)
+    written = yaml.safe_dump(settings)
+    # A file for each: the manager that runs until this one is ready reads its own when it has to start again.
+    file = cluster.folder.root / f"kueue-{sha256(written.encode()).hexdigest()[:8]}.yaml"
+    file.write_text(written)
+    account = await cluster.account(NAMESPACE, deployed.account(manager))
     visible = cluster.folder.mounts / "visibility"
     visible.mkdir(exist_ok=True)
     argv = [
@@ -81,17 +80,25 @@ async def start(cluster: Cluster) -> None:
     ]
     argv = at(argv, {"/visibility": visible}, cluster.folder.root, cluster.bwrap)
     cluster.network.release()
-    for service, ports in {
-        "kueue-webhook-service": {443: webhook},
-        "kueue-visibility-server": {443: visibility},
-        "kueue-controller-manager-metrics-service": {8443: metrics},
-    }.items():
-        await cluster.serve(NAMESPACE, service, ports)
-    await cluster.run(
+    return Launch(
         Program(
             name="kueue",
             argv=argv,
             env={"KUEUE_NAMESPACE": NAMESPACE, **deployed.environment(manager)},
             ready=http_probe(f"http://{LOOPBACK}:{health}/readyz"),
-        )
+        ),
+        {
+            "kueue-webhook-service": {443: webhook},
+            "kueue-visibility-server": {443: visibility},
+            "kueue-controller-manager-metrics-service": {8443: metrics},
+        },
     )
+
+
+FOLLOWED = Followed(
+    program="kueue",
+    namespace=NAMESPACE,
+    deployment=_MANAGER,
+    labels={"control-plane": "controller-manager"},
+    launch=launch,
+)
