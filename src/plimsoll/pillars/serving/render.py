@@ -96,6 +96,9 @@ def _notes(platform: Platform, facts: Facts) -> Iterator[str]:
             f"Service {name} is set aside from the queues, but LocalQueue default takes every workload of namespace "
             f"{facts.namespace}; give the service a namespace of its own, or queueing.localQueue another name"
         )
+    address = render_facts.service_name(name)
+    if address != name:
+        yield f"Service {name} is reached as {address}: the name of a Kubernetes Service begins with a letter"
     if facts.least < 2 and not render_workloads.spare(platform, facts):
         yield (
             f"Service {name} is away for a start while a new version rolls out with one replica: there is no GPU to "

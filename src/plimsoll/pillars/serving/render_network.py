@@ -71,9 +71,8 @@ def _policy(platform: Platform, facts: Facts) -> Obj:
     ingress: list[Obj] = [{"from": callers, "ports": [{"protocol": "TCP", "port": facts.port}]}]
     egress: list[Obj] = [_names(platform)]
     if facts.grouped:  # ranks choose their ports themselves
-        mates = {"podSelector": {"matchLabels": facts.labels}}
-        ingress.append({"from": [mates]})
-        egress.append({"to": [mates]})
+        ingress.append({"from": [{"podSelector": {"matchLabels": facts.labels}}]})
+        egress.append({"to": [{"podSelector": {"matchLabels": facts.labels}}]})
     if facts.model.remote:
         outside = {"ipBlock": {"cidr": "0.0.0.0/0", "except": _PRIVATE}}
         egress.append({"to": [outside], "ports": [{"protocol": "TCP", "port": 443}]})

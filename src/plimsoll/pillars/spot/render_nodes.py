@@ -158,6 +158,10 @@ def _karpenter(platform: Platform, made: dict[str, _Place]) -> list[str]:
                 f"Karpenter keeps no least number of nodes: the {pool.nodes.min} of pool {pool.name} stay while pods "
                 f"use them and {_EMPTY_FOR} longer"
             )
+        if pool.partition.mig or pool.partition.time_slicing or pool.partition.mps:
+            notes.append(
+                f"Nodes that Karpenter makes for pool {pool.name} share their GPUs once plimsoll apply runs again"
+            )
         unknown = [each for each in derive.resources(pool) if each != derive.GPU]
         if (unknown or derive.open_layout(pool)) and pool.nodes.min < pool.nodes.max:
             notes.append(

@@ -15,6 +15,7 @@ OFF_SPOT = "off-spot"
 OFF_SPOT_JOBS = "off-spot-jobs"
 PREPARED = "spot-jobs-are-prepared"
 _PRIORITY = "kueue.x-k8s.io/priority-class"
+ADVICE = "plimsoll.dev/advice"  # says of a policy that it is not meant to refuse anything
 _API = "admissionregistration.k8s.io/v1"
 
 
@@ -45,6 +46,7 @@ def _policy(platform: Platform, name: str, what: str, rules: Obj, actions: list[
             _API,
             "ValidatingAdmissionPolicy",
             name,
+            annotations={} if "Deny" in actions else {ADVICE: "true"},
             spec={"failurePolicy": "Fail", "matchConstraints": {"resourceRules": [rule]}, **rules},
         ),
         thing(_API, "ValidatingAdmissionPolicyBinding", name, spec=binding),
