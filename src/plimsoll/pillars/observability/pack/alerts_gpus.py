@@ -14,19 +14,6 @@ _DRAIN = "kubectl cordon {{ $labels.node }}; let its pods move: kubectl drain {{
 _SMI = "On the node: nvidia-smi -q -i {{ $labels.UUID }}"
 
 
-def _new(codes: str) -> str:
-    """Errors that a GPU did not show ten minutes, an hour or six hours ago, though it was measured then.
-
-    An exporter shows the last error for as long as it runs: what was there when measuring began may be years old.
-    """
-    shown = f'plimsoll:gpu_xid:info{{xid=~"{codes}"}}'
-    return " or ".join(
-        f"({shown} unless on ({_CARD}, xid) plimsoll:gpu_xid:info offset {ago}"
-        f" and on ({_CARD}) group by ({_CARD}) (plimsoll:gpu:info offset {ago}))"
-        for ago in ("10m", "1h", "6h")
-    )
-
-
 def _card(*exprs: str) -> str:
     return per_device(either(*exprs), _CARD)
 
@@ -40,10 +27,12 @@ HARDWARE = (
     Alert(
         name="GpuFailed",
         severity="critical",
-        expr=_new(FATAL_XIDS),
+        expr=f'max_over_time(plimsoll:gpu_xid_new:info{{xid=~"{FATAL_XIDS}"}}[6h])'
+        f" and on ({_CARD}, xid) plimsoll:gpu_xid:info",
         summary="GPU {{ $labels.UUID }} of {{ $labels.node }} failed with Xid {{ $labels.xid }}",
         means="The driver reported an error after which this GPU does not work until it is reset, or its node is "
-        "rebooted. Pods on it hang or fail, and new ones are sent there. The alert ends six hours after the error.",
+        "rebooted. Pods on it hang or fail, and new ones are sent there. The alert ends when the exporter no longer "
+        "shows the error, or after six hours.",
         runbook=(
             _DRAIN,
             "Look the code up in NVIDIA's Xid catalogue; the earliest code in the node's kernel log is the cause",
@@ -54,7 +43,9 @@ HARDWARE = (
     Alert(
         name="GpuProgramsCrash",
         severity="info",
-        expr=f"count by (xid) (count by (node, xid) ({_new(APPLICATION_XIDS)})) >= 3",
+        expr=f"count by (xid) (count by (node, xid) "
+        f'(max_over_time(plimsoll:gpu_xid_new:info{{xid=~"{APPLICATION_XIDS}"}}[15m])))'
+        " >= 3",
         summary="Programs on three or more nodes crash with Xid {{ $labels.xid }}",
         means="These errors are made by programs: reads out of bounds, bad kernels. The same one on several nodes at "
         "once "

@@ -21,7 +21,7 @@ def _late(of: str) -> Alert:
         name=name,
         severity="warning",
         expr=f"plimsoll:service_{of}:seconds > on ({SERVICE}, quantile) group_left (team) "
-        f"max by ({SERVICE}, quantile) (plimsoll:service_{of}_objective:seconds)",
+        f"max by ({SERVICE}, team, quantile) (plimsoll:service_{of}_objective:seconds)",
         lasts="10m",
         summary=f"{_AT} is late with {plural}: {{{{ $labels.quantile }}}} is {{{{ $value | humanizeDuration }}}}",
         means=f"Callers wait longer for {single} than the service's objective allows (services[].slo.{of}).",

@@ -68,6 +68,12 @@ DEVICES = Group(
             expr=f'clamp_max(count_values by (node, UUID) ("xid", {on_node(f"({_ERRORS})")}), 1)',
         ),
         Record(
+            # An exporter shows the last error for as long as it runs: what was there when measuring began may be old.
+            record="plimsoll:gpu_xid_new:info",
+            expr="plimsoll:gpu_xid:info unless on (node, UUID, xid) plimsoll:gpu_xid:info offset 5m "
+            "and on (node, UUID) group by (node, UUID) (plimsoll:gpu:info offset 5m)",
+        ),
+        Record(
             record="plimsoll:gpu_holder:info",
             expr="group by (node, UUID, GPU_I_ID, namespace, pod, container) ("
             + on_node("(" + " or ".join(held(f"{_DEV}{name}") for name in ("FB_USED", "FB_USED_BYTES")) + ")")

@@ -43,9 +43,10 @@ def records(platform: Platform) -> Iterator[Record]:
     for space, team in derive.team_of_namespace(platform).items():
         yield _fact("namespace_team:info", 1, namespace=space, team=team)
     for service in platform.services:
-        own = {"namespace": derive.namespace_of(platform, service), "service": service.name}
-        yield _fact("service_least:replicas", service.replicas.min, **own, team=service.team, pool=service.pool)
-        yield _fact("service_most:replicas", service.replicas.max, **own, team=service.team, pool=service.pool)
+        space = derive.namespace_of(platform, service)
+        own = {"namespace": space, "service": service.name, "team": service.team}
+        yield _fact("service_least:replicas", service.replicas.min, **own, pool=service.pool)
+        yield _fact("service_most:replicas", service.replicas.max, **own, pool=service.pool)
         for each in objectives(service):
             seconds = each.bound / 1000
             yield _fact(f"service_{each.latency}_objective:seconds", seconds, **own, quantile=each.percentile)
