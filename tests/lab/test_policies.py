@@ -205,14 +205,14 @@ def _beside(where: str, **fields: Any) -> Change:
 NO_QUEUE = _with("metadata", "labels", value={"app": "x"})
 IN_INIT = _beside("initContainers", resources={"limits": {"nvidia.com/mig-1g.10gb": "1"}})
 PODSET = _with("metadata", "labels", value={"kueue.x-k8s.io/podset": "main"})
-ASIDE = _with("metadata", "labels", value={"app.kubernetes.io/name": "aside"})
+ASIDE = _with("metadata", "labels", value={derive.SERVICE_LABEL: "aside"})
 RUNTIME = _with("spec", "runtimeClassName", value="nvidia")
 
 REFUSED: dict[str, tuple[Change, str]] = {
     "no queue": (NO_QUEUE, "needs a queue"),
     "a mark of a started job that nobody started": (PODSET, "needs a queue"),
-    "the name of another service": (
-        _with("metadata", "labels", value={"app.kubernetes.io/name": "b"}), "needs a queue"),
+    "the label of a service that queues": (
+        _with("metadata", "labels", value={derive.SERVICE_LABEL: "chat"}), "needs a queue"),
     "all devices by environment": (_env("NVIDIA_VISIBLE_DEVICES", "all"), "device plugin's to set"),
     "devices from a secret": (_env("NVIDIA_VISIBLE_DEVICES", None), "device plugin's to set"),
     "channels": (_env("NVIDIA_IMEX_CHANNELS", "0"), "channels are claimed"),

@@ -91,8 +91,8 @@ def _through(platform: Platform) -> Iterator[Obj]:
         variables.append(
             {
                 "name": "aside",
-                "expression": f"{labels} && 'app.kubernetes.io/name' in object.metadata.labels && "
-                f"(request.namespace + '/' + object.metadata.labels['app.kubernetes.io/name']) in {aside}",
+                "expression": f"{labels} && '{derive.SERVICE_LABEL}' in object.metadata.labels && "
+                f"(request.namespace + '/' + object.metadata.labels['{derive.SERVICE_LABEL}']) in {aside}",
             }
         )
         passes += " || variables.aside"
