@@ -96,12 +96,15 @@ def test_a_selector_comes_about_by_labels_requirements_or_the_pools_name() -> No
     assert {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["z1"]} in required
     bare = kind(render(platform(SPOT | {"nodeSelector": {"karpenter.sh/nodepool": "mine"}})), "NodePool")["mine"]
     assert "metadata" not in bare["spec"]["template"]
+    both = render(platform(SPOT | {"nodeSelector": {"karpenter.sh/nodepool": "kept", "x": "y"}}, KEPT))
+    assert list(kind(both, "NodePool")) == ["kept"] and said(both, "Nodes of pool kept come from elsewhere")
 
 
 @pytest.mark.parametrize(
     ("change", "provider"),
     [
         ({"instanceType": ""}, "eks"),
+        ({"instanceType": "the big one"}, "eks"),
         ({"nodeSelector": {"eks.amazonaws.com/nodegroup": "x"}}, "eks"),
         ({}, "gke"), ({}, "aks"), ({}, "openshift"), ({}, "generic"),
     ],
@@ -205,8 +208,8 @@ def test_a_save_longer_than_the_notice_is_said(provider: str, grace: str, late: 
 
 _KEY = st.sampled_from(
     [
-        "a", "b.c/d", "node.kubernetes.io/instance-type", "karpenter.sh/nodepool",
-        "karpenter.k8s.aws/instance-family", "kubernetes.io/hostname", "eks.amazonaws.com/x",
+        "a", "b.c/d", "karpenter.sh/x", "karpenter.k8s.aws/x", "node.kubernetes.io/instance-type",
+        "karpenter.sh/nodepool", "karpenter.k8s.aws/instance-family", "kubernetes.io/hostname", "eks.amazonaws.com/x",
     ]
 )  # fmt: skip
 

@@ -20,6 +20,7 @@ COMPONENT = "app.kubernetes.io/component"
 PRE_STOP = 15  # seconds until endpoints everywhere forget a pod that ends
 DRAIN = 45  # seconds for the answers under way; more where the objective allows answers to take longer
 DRAIN_MAX = 600
+_DAY = 86_400
 LETTING_GO = 30  # seconds the workers take to let go of the GPUs (13 measured with one)
 LOADING, LOADING_LARGE = 1200, 1800  # seconds a start may take; published cold starts reach eleven minutes
 PORT = 8000
@@ -133,7 +134,8 @@ def _facts(platform: Platform, service: Service, pool: Pool, unit: str) -> Facts
     model = _model(service)
     drain = _drain(service)
     args = _args(service, pool, model, drain)
-    if isinstance(given := args.get("shutdown-timeout"), int):
+    given = args.get("shutdown-timeout")
+    if isinstance(given, int) and 0 <= given <= _DAY:
         drain = given
     held = devices * _device_memory(pool, unit)
     shm = 8 if service.gpus_per_replica > 1 else 2
@@ -187,10 +189,10 @@ def _model(service: Service) -> Model:
     scheme, rest = match.groups()
     if scheme == "hf":
         return Model(rest, "hub")
-    if scheme == "pvc":
-        claim, _, path = rest.partition("/")
+    claim, _, path = rest.partition("/")
+    if scheme == "pvc" and claim:
         return Model(f"/models/{path}".rstrip("/"), "claim", claim)
-    if scheme == "oci":
+    if scheme == "oci" and rest:
         return Model("/models", "image", rest)
     return Model(said, "store" if scheme in ("s3", "gs") else "address")
 

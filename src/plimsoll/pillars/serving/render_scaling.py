@@ -24,6 +24,7 @@ _SLO = "0.8"  # of the objective: a new replica takes minutes, so it is asked fo
 _RATIO_MAX = 2  # of the objective: more does not mean more replicas are needed, only that the queue is old
 _WINDOW = "2m"  # four scrapes at the slowest usual interval, 30 s
 _STABLE_DOWN, _STEP_DOWN = 300, 120  # seconds
+_STABLE_MAX = 3600  # more the API server refuses
 _KINDS = {"ttft": "time_to_first_token_seconds", "itl": "inter_token_latency_seconds",
           "e2e": "e2e_request_latency_seconds"}  # fmt: skip
 
@@ -69,7 +70,7 @@ def _behavior(facts: Facts) -> Obj:
             ],
         },
         "scaleDown": {
-            "stabilizationWindowSeconds": max(_STABLE_DOWN, facts.drain),
+            "stabilizationWindowSeconds": min(_STABLE_MAX, max(_STABLE_DOWN, facts.drain)),
             "policies": [{"type": "Pods", "value": 1, "periodSeconds": _STEP_DOWN}],
         },
     }

@@ -35,7 +35,8 @@ def render(platform: Platform) -> Part:
 
 def _spaces(platform: Platform) -> list[str]:
     """Namespaces whose jobs may run on spot."""
-    return [space for team in platform.teams if team.name not in platform.spot.never for space in team.spaces]
+    teams = (team for team in platform.teams if team.name not in platform.spot.never)
+    return list(dict.fromkeys(space for team in teams for space in team.spaces))
 
 
 def interval(platform: Platform) -> Duration:

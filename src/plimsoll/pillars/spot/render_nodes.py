@@ -6,6 +6,7 @@ counts a node as ready only once it advertises what pods asked for.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from plimsoll.kube.objects import Obj
@@ -24,7 +25,9 @@ _REQUIRED = (  # labels that Karpenter chooses nodes by: a requirement, no label
     "kubernetes.io/arch", "kubernetes.io/os", "karpenter.sh/capacity-type",
 )  # fmt: skip
 _NODE_POOL = "karpenter.sh/nodepool"
-_OTHERS = ("kubernetes.io/hostname", "eks.amazonaws.com/")  # nodes that something else makes
+_OTHERS = ("karpenter.sh", "karpenter.k8s.aws", "eks.amazonaws.com")  # labels that are not ours to give
+_MACHINE = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 
 class _Place(NamedTuple):
@@ -36,7 +39,11 @@ class _Place(NamedTuple):
 
 
 def render(platform: Platform) -> tuple[list[Obj], list[str]]:
-    made = {pool.name: place for pool in platform.pools if (place := _place(platform, pool))}
+    made: dict[str, _Place] = {}
+    for pool in platform.pools:
+        place = _place(platform, pool)
+        if place and place.name not in {each.name for each in made.values()}:
+            made[pool.name] = place
     objects = [_node_pool(platform, pool, made[pool.name]) for pool in platform.pools if pool.name in made]
     reserved = [pool.capacity == "reserved" for pool in platform.pools if pool.name in made]
     if not all(reserved):
@@ -49,19 +56,20 @@ def render(platform: Platform) -> tuple[list[Obj], list[str]]:
 
 def _place(platform: Platform, pool: Pool) -> _Place | None:
     """None where Karpenter does not make the pool's nodes."""
-    if platform.cluster.provider != "eks" or not pool.instance_type:
+    if platform.cluster.provider != "eks" or not _MACHINE.fullmatch(pool.instance_type):
         return None
     name, labels, required = pool.name, {}, {}
     for key, value in pool.selector.items():
-        if key.startswith(_OTHERS):
-            return None
+        domain = key.rpartition("/")[0]
         if key == _NODE_POOL:
             name = value
-        elif key in _REQUIRED or key.startswith("karpenter.k8s.aws/"):
+        elif key in _REQUIRED or key.startswith("karpenter.k8s.aws/instance-"):
             required[key] = value
+        elif key == "kubernetes.io/hostname" or domain.endswith(_OTHERS):
+            return None
         else:
             labels[key] = value
-    return _Place(name, labels, required)
+    return _Place(name, labels, required) if _NAME.fullmatch(name) else None
 
 
 def _node_pool(platform: Platform, pool: Pool, place: _Place) -> Obj:
