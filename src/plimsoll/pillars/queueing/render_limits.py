@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from plimsoll.kube.objects import Obj
 from plimsoll.pillars.queueing.render_shares import shares
 from plimsoll.pillars.queueing.render_system import NAMESPACE
+from plimsoll.plan.cel import ASKS_FOR_GPUS
 from plimsoll.plan.model import HOME, thing
 from plimsoll.spec import derive
 from plimsoll.spec.model import Platform
@@ -17,12 +18,6 @@ GATES = "queue-gates-stay"
 _ADMISSION = "admissionregistration.k8s.io/v1"
 # Classes of the NVIDIA DRA driver whose devices are GPUs or parts of one.
 _CLASSES = ("gpu.nvidia.com", "mig.nvidia.com")
-_ASKS = (
-    "(object.spec.containers + (has(object.spec.initContainers) ? object.spec.initContainers : [])).exists(c, "
-    "has(c.resources) && has(c.resources.limits) && c.resources.limits.exists(name, "
-    "name.startsWith('nvidia.com/gpu') || name.startsWith('nvidia.com/mig-'))) || "
-    "(has(object.spec.resourceClaims) && size(object.spec.resourceClaims) > 0)"
-)
 # A controller of the cluster, and not a person or an account that a team's own pods may run as.
 _CONTROLLER = (
     "request.userInfo.username.startsWith('system:') && "
@@ -117,7 +112,7 @@ def _through(platform: Platform) -> Iterator[Obj]:
         spec={
             "failurePolicy": "Fail",
             "matchConstraints": {"resourceRules": [_pods("CREATE")]},
-            "matchConditions": [{"name": "asks-for-gpus", "expression": _ASKS}],
+            "matchConditions": [{"name": "asks-for-gpus", "expression": ASKS_FOR_GPUS}],
             "variables": variables,
             "validations": validations,
         },

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from plimsoll.kube.objects import Obj
+from plimsoll.plan.cel import ASKS_FOR_GPUS
 from plimsoll.plan.model import thing
 from plimsoll.spec import derive
 from plimsoll.spec.model import Platform
@@ -22,13 +23,7 @@ CONTAINERS = {
     "name": "containers",
     "expression": "object.spec.containers + (has(object.spec.initContainers) ? object.spec.initContainers : [])",
 }
-ASKS = (
-    "(object.spec.containers + (has(object.spec.initContainers) ? object.spec.initContainers : [])).exists(c, "
-    "has(c.resources) && has(c.resources.limits) && c.resources.limits.exists(name, "
-    "name.startsWith('nvidia.com/gpu') || name.startsWith('nvidia.com/mig-'))) || "
-    "(has(object.spec.resourceClaims) && size(object.spec.resourceClaims) > 0)"
-)
-GPUS = {"name": "gpus", "expression": ASKS}
+GPUS = {"name": "gpus", "expression": ASKS_FOR_GPUS}
 
 
 def every(condition: str) -> str:

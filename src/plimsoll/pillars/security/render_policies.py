@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from plimsoll.kube.objects import Obj
 from plimsoll.pillars.security.render_cel import (
-    ASKS,
     CONTAINERS,
     DEBUG,
     GPUS,
@@ -17,6 +16,7 @@ from plimsoll.pillars.security.render_cel import (
     refused,
     texts,
 )
+from plimsoll.plan.cel import ASKS_FOR_GPUS
 from plimsoll.plan.model import PLATFORM
 from plimsoll.spec.model import Platform
 
@@ -112,7 +112,7 @@ def _inside(platform: Platform) -> Iterator[Obj]:
                 "a pod with GPUs that needs the Kubernetes API runs as a ServiceAccount of its own",
             ),
         ],
-        matchConditions=[{"name": "asks-for-gpus", "expression": ASKS}],
+        matchConditions=[{"name": "asks-for-gpus", "expression": ASKS_FOR_GPUS}],
         variables=[CONTAINERS],
     )
 
