@@ -15,7 +15,7 @@ import yaml
 _WIDTH = 1 << 30  # no folding
 _WORDS = frozenset({"", "~", "=", "<<", "y", "n", "yes", "no", "on", "off", "true", "false", "null", "none"})
 # Digits and what may stand among them in a number, a time or a date of any version; names such as 80Gi have more.
-_NUMBERLIKE = re.compile(r"[-+.]?[0-9][-+0-9a-fA-FxXoOtTzZ_.,: ]*|[-+]?\.(?:inf|nan)|inf|nan|infinity", re.IGNORECASE)
+_NUMBERLIKE = re.compile(r"[-+]?\.?[0-9][-+0-9a-fA-FxXoOtTzZ_.,: ]*|[-+]?\.(?:inf|nan)|inf|nan|infinity", re.IGNORECASE)
 _ODD_BREAKS = re.compile("[\r\t\x85\u2028\u2029\ufeff]")  # breaks in one version of YAML, characters in the other
 
 
