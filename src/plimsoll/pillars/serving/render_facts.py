@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from typing import NamedTuple
 
 import msgspec
 
+from plimsoll.pillars.serving.render_engine import PORT, Model, model_of, options
 from plimsoll.spec import derive
 from plimsoll.spec.model import Platform
 from plimsoll.spec.pools import Pool
 from plimsoll.spec.serving import Argument, Service
-from plimsoll.units import version
 
 APP = "app.kubernetes.io/name"
 COMPONENT = "app.kubernetes.io/component"
@@ -23,29 +22,8 @@ DRAIN_MAX = 600
 _DAY = 86_400
 LETTING_GO = 30  # seconds the workers take to let go of the GPUs (13 measured with one)
 LOADING, LOADING_LARGE = 1200, 1800  # seconds a start may take; published cold starts reach eleven minutes
-PORT = 8000
 _NAMES_GROUP = 48  # a StatefulSet per group, named after the set: its pods' revision label must stay under 63
-_DRAINS_SINCE = (0, 18)  # --shutdown-timeout
 _PROFILE_MEMORY = re.compile(r"g\.([0-9]+)gb")
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
-
-
-class Model(NamedTuple):
-    """What is served: the engine's own name of it, and where it comes from.
-
-    kind: `hub` an id of the model hub; `path` in the image; `claim` on a PersistentVolumeClaim; `image` an OCI
-    artifact that is mounted; `store` an object store, read as a stream; `address` anything else with a scheme.
-    volume: name of the claim or reference of the artifact.
-    """
-
-    given: str
-    kind: str
-    volume: str = ""
-
-    @property
-    def remote(self) -> bool:
-        """Whether the server itself fetches it from outside the cluster."""
-        return self.kind in ("hub", "store", "address")
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +78,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def port(self) -> int:
         given = self.args.get("port", PORT)
-        return given if isinstance(given, int) and 0 < given < 65536 else PORT
+        return given if type(given) is int and 0 < given < 65536 else PORT
 
     @property
     def served_name(self) -> str:
@@ -131,11 +109,11 @@ def of(platform: Platform) -> tuple[list[Facts], list[str]]:
 def _facts(platform: Platform, service: Service, pool: Pool, unit: str) -> Facts:
     nodes = service.engine.nodes
     devices = service.gpus_per_replica // nodes
-    model = _model(service)
+    model = model_of(service)
     drain = _drain(service)
-    args = _args(service, pool, model, drain)
+    args = options(service, pool, model, drain)
     given = args.get("shutdown-timeout")
-    if isinstance(given, int) and 0 <= given <= _DAY:
+    if type(given) is int and 0 <= given <= _DAY:
         drain = given
     held = devices * _device_memory(pool, unit)
     shm = 8 if service.gpus_per_replica > 1 else 2
@@ -181,66 +159,11 @@ def _fours(size: float) -> int:
     return 4 * math.ceil(size / 4)
 
 
-def _model(service: Service) -> Model:
-    said = service.model.strip()
-    match = _SCHEME.fullmatch(said)
-    if match is None:
-        return Model(said, "path" if said.startswith(("/", ".")) else "hub")
-    scheme, rest = match.groups()
-    if scheme == "hf":
-        return Model(rest, "hub")
-    claim, _, path = rest.partition("/")
-    if scheme == "pvc" and claim:
-        return Model(f"/models/{path}".rstrip("/"), "claim", claim)
-    if scheme == "oci" and rest:
-        return Model("/models", "image", rest)
-    return Model(said, "store" if scheme in ("s3", "gs") else "address")
-
-
 def _drain(service: Service) -> int:
     """Seconds for the answers under way: as long as the objective lets the slowest take, within bounds."""
     bound = service.slo.e2e
     longest = max((each or 0 for each in (bound.p50, bound.p90, bound.p95, bound.p99)), default=0) if bound else 0
     return min(DRAIN_MAX, max(DRAIN, math.ceil(longest / 1000)))
-
-
-def _args(service: Service, pool: Pool, model: Model, drain: int) -> dict[str, Argument]:
-    """Options of the engine: ours, and what the declaration says, which wins."""
-    given = {key.replace("_", "-"): value for key, value in service.engine.args.items()}
-    ours: dict[str, Argument] = {"model": model.given, "served-model-name": service.name, "port": PORT}
-    ours |= _parallel(service, given)
-    if model.kind == "store":
-        ours["load-format"] = "runai_streamer"
-    if pool.partition.time_slicing:  # each server would take nine tenths of the memory that all take turns on
-        ours["gpu-memory-utilization"] = int(90 / pool.partition.time_slicing.replicas) / 100
-    if version(service.engine.version) >= _DRAINS_SINCE:
-        ours["shutdown-timeout"] = drain
-    return ours | given
-
-
-def _parallel(service: Service, given: dict[str, Argument]) -> dict[str, Argument]:
-    """Tensor parallel within a node, pipeline parallel between nodes, unless the declaration says how."""
-    ways = {f"{kind}-parallel-size" for kind in ("tensor", "pipeline", "data")} | {"tp", "pp", "dp"}
-    if ways & given.keys():
-        return {}
-    nodes = service.engine.nodes
-    found: dict[str, Argument] = {}
-    if service.gpus_per_replica > nodes:
-        found["tensor-parallel-size"] = service.gpus_per_replica // nodes
-    if nodes > 1:
-        found["pipeline-parallel-size"] = nodes
-    return found
-
-
-def words(args: dict[str, Argument]) -> list[str]:
-    """Options as the command line has them. `$(` is doubled: Kubernetes would put a variable there."""
-    found = []
-    for key, value in args.items():
-        if isinstance(value, bool):
-            found.append(f"--{key}" if value else f"--no-{key}")
-        else:
-            found.append(f"--{key}={value}".replace("$(", "$$("))
-    return found
 
 
 def service_name(name: str) -> str:

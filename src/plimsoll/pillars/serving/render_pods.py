@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from plimsoll.kube.objects import Obj
-from plimsoll.pillars.serving.render_facts import COMPONENT, LETTING_GO, PRE_STOP, Facts, words
+from plimsoll.pillars.serving.render_engine import words
+from plimsoll.pillars.serving.render_facts import COMPONENT, LETTING_GO, PRE_STOP, Facts
 from plimsoll.spec import derive
 from plimsoll.spec.model import Platform
 from plimsoll.spec.pools import Taint

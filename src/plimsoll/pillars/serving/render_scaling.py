@@ -152,7 +152,7 @@ def _awake(facts: Facts, query: str) -> str:
 
 def _bearable(facts: Facts) -> int:
     cap = facts.args.get("max-num-seqs")
-    return max(1, min(_QUEUE, int(_REACHABLE * cap))) if isinstance(cap, int) else _QUEUE
+    return max(1, min(_QUEUE, int(_REACHABLE * cap))) if type(cap) is int else _QUEUE
 
 
 def _cache(facts: Facts) -> str:
