@@ -57,10 +57,10 @@ def against(client: Client, platform: Platform, charts: Charts, pillars: Collect
 
 def adopted(read: Snapshot, name: str, live: bool, context: str | None, kubeconfig: Path | None) -> Declared:
     """The declaration of a cluster as it is, and what of it Plimsoll may keep without a change."""
+    from plimsoll.cli.adopting import adopt, recorded
     from plimsoll.cli.progress import bar
     from plimsoll.kube.client import Client
     from plimsoll.kube.declare import Declared, declare
-    from plimsoll.pillars.adopt import adopt, recorded
     from plimsoll.plan.charts import Charts
     from plimsoll.plan.live import Cluster
     from plimsoll.plan.offline import Frozen

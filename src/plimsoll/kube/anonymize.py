@@ -150,6 +150,12 @@ def anonymized(snapshot: Snapshot, salt: bytes | None = None) -> Snapshot:
     )
 
 
+def _machine_fields(fields: object) -> Obj:
+    """Of the fields that a manager has set, a node's labels of NVIDIA: names of other fields may name anything."""
+    known: Obj = {key: {} for key in mapping(fields, "f:metadata", "f:labels") if key.startswith("f:nvidia.com/")}
+    return {"f:metadata": {"f:labels": known}} if known else {}
+
+
 class _Renamer:
     """Pseudonyms for a set of names, and everything that has the form of an identity."""
 
@@ -180,7 +186,9 @@ class _Renamer:
         found: Obj = {}
         refers = "name" in value or "path" in value  # then `key` is one of a ConfigMap's or Secret's data
         for key, held in value.items():
-            if isinstance(held, dict):
+            if key == "fieldsV1":
+                found[key] = _machine_fields(held)
+            elif isinstance(held, dict):
                 found[key] = self._settings(held) if key in _SETTINGS else self._map(held, labels=key in _LABELS)
             elif (labels and _is_machine(key)) or (key in _FIXED and not labels and not (key == "key" and refers)):
                 found[key] = held

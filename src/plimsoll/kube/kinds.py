@@ -103,6 +103,7 @@ CLUSTER_TRIGGER_AUTH = Kind(
 )
 
 NODE_POOL = Kind("karpenter.sh", "NodePool", "nodepools", False)
+EC2_NODE_CLASS = Kind("karpenter.k8s.aws", "EC2NodeClass", "ec2nodeclasses", False)
 JOB_SET = Kind("jobset.x-k8s.io", "JobSet", "jobsets", True, ("v1alpha2",))
 LEADER_WORKER_SET = Kind("leaderworkerset.x-k8s.io", "LeaderWorkerSet", "leaderworkersets", True)
 SERVICE_MONITOR = Kind("monitoring.coreos.com", "ServiceMonitor", "servicemonitors", True)

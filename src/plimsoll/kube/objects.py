@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 Obj = dict[str, Any]
+MANAGER = "plimsoll"  # our name among the managers of fields
 _NOTHING: dict[str, Any] = {}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from plimsoll.kube.objects import Obj
+from plimsoll.kube.objects import MANAGER, Obj
 
 REDACTED = "<redacted>"
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -84,7 +84,7 @@ _ASSIGNED = re.compile(
 def redacted(obj: Obj) -> Obj:
     """The object without credentials; the same object where it holds none. Never changes its input.
 
-    managedFields keep who wrote and when, a Node's also which nvidia.com labels; the rest of them,
+    managedFields keep who wrote and when, ours also which fields, a Node's which nvidia.com labels; the rest of them,
     the last applied configuration (except of NVIDIA's own kinds, whose checks compare it with what
     the API server kept) and CA bundles are left out.
     """
@@ -121,6 +121,8 @@ def _metadata(meta: Obj, *, node: bool, applied: bool) -> Obj:
 def _managed(entry: Obj, node: bool) -> Obj:
     kept: Obj = {key: entry[key] for key in ("manager", "operation", "time") if key in entry}
     fields: Any = entry.get("fieldsV1")
+    if entry.get("manager") == MANAGER and entry.get("operation") == "Apply" and type(fields) is dict:
+        return kept | {"fieldsV1": fields}  # names of fields alone; a plan tells by them what we would take away
     for step in ("f:metadata", "f:labels"):
         fields = fields.get(step) if type(fields) is dict else None
     if node and type(fields) is dict:

@@ -16,11 +16,11 @@ import msgspec
 
 from plimsoll.errors import ClusterError, PlimsollError
 from plimsoll.kube.client import Client
-from plimsoll.kube.objects import Obj, Ref
+from plimsoll.kube.objects import MANAGER, Obj, Ref
 from plimsoll.plan import drain, lease, ready, record, rollout
 from plimsoll.plan.charts import Charts
 from plimsoll.plan.make import order
-from plimsoll.plan.model import HOME, MANAGED_BY, MANAGER, PLATFORM, thing
+from plimsoll.plan.model import HOME, MANAGED_BY, PLATFORM, thing
 from plimsoll.plan.order import OPERATORS, WAVES, rank
 from plimsoll.plan.patience import patiently
 from plimsoll.plan.result import Action, Item, Plan

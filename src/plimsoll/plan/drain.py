@@ -9,9 +9,8 @@ from time import monotonic, sleep
 from plimsoll.errors import ClusterError
 from plimsoll.kube.answers import AnswerError, NotYet
 from plimsoll.kube.client import Client
-from plimsoll.kube.objects import Obj, Ref, annotations_of, get, items, labels, mapping, name, namespace, text
+from plimsoll.kube.objects import MANAGER, Obj, Ref, annotations_of, get, items, labels, mapping, name, namespace, text
 from plimsoll.kube.pods import finished, gpu_requests
-from plimsoll.plan.model import MANAGER
 from plimsoll.plan.patience import patiently
 from plimsoll.plan.result import Item
 

@@ -13,12 +13,12 @@ from plimsoll.kube import kinds
 from plimsoll.kube.answers import AnswerError, Conflict, NotFound, Refused
 from plimsoll.kube.client import Client
 from plimsoll.kube.kinds import Kind
-from plimsoll.kube.objects import Obj, Ref, items, mapping, text
+from plimsoll.kube.objects import MANAGER, Obj, Ref, items, mapping, text
 from plimsoll.kube.redact import redacted
 from plimsoll.kube.snapshot import Coverage, Snapshot, Source, Unread
 from plimsoll.plan import releases
 from plimsoll.plan.fields import Field, differences, without
-from plimsoll.plan.model import MANAGED_BY, MANAGER, PLATFORM, Chart
+from plimsoll.plan.model import MANAGED_BY, PLATFORM, Chart
 from plimsoll.plan.order import wave
 from plimsoll.plan.result import Action, Item, Owner
 

@@ -14,9 +14,8 @@ from typing import Any
 
 import msgspec
 
-from plimsoll.kube.objects import Obj, get, items, mapping
+from plimsoll.kube.objects import MANAGER, Obj, get, items, mapping
 from plimsoll.plan.fields import Field, by_key, join, label, list_key
-from plimsoll.plan.model import MANAGER
 from plimsoll.units import quantity
 
 # Maps of quantities by the key that holds them, and single quantities. Source: the API types.

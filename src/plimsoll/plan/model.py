@@ -7,9 +7,8 @@ from typing import Any
 
 import msgspec
 
-from plimsoll.kube.objects import Obj, Ref
+from plimsoll.kube.objects import MANAGER, Obj, Ref
 
-MANAGER = "plimsoll"  # our name among the managers of fields
 MANAGED_BY = "app.kubernetes.io/managed-by"
 PLATFORM = "plimsoll.dev/platform"  # label on all that is ours: the name of its declaration
 PILLAR = "plimsoll.dev/pillar"

@@ -6,10 +6,11 @@ from msgspec.structs import replace
 
 from plimsoll.kube import kinds
 from plimsoll.kube.kinds import Kind
-from plimsoll.kube.objects import Obj, Ref, items, labels, text
+from plimsoll.kube.objects import MANAGER, Obj, Ref, items, labels, text
+from plimsoll.kube.redact import redacted
 from plimsoll.kube.snapshot import Coverage, Snapshot
 from plimsoll.plan import local, record
-from plimsoll.plan.model import MANAGED_BY, MANAGER, PLATFORM, Chart
+from plimsoll.plan.model import MANAGED_BY, PLATFORM, Chart
 from plimsoll.plan.order import wave
 from plimsoll.plan.record import Recorded
 from plimsoll.plan.result import Action, Item
@@ -50,7 +51,7 @@ class Frozen:
             return replace(base, action=Action.CREATE)
         if text(live, "metadata", "deletionTimestamp"):
             return replace(base, action=Action.BLOCKED, why="it was being deleted, and something still held it")
-        fields = local.changes(obj, live)
+        fields = local.changes(redacted(obj), live)  # as the snapshot was
         fixed = _FIXED.get(ref.kind, ())
         if broken := [each.path for each in fields if each.path.startswith(fixed)]:
             why = f"a field that it was created with cannot change: {', '.join(broken)}"

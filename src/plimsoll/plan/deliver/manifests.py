@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from plimsoll.kube.objects import name, text
+from plimsoll.kube.objects import MANAGER, name, text
 from plimsoll.plan.deliver import yamltext
 from plimsoll.plan.deliver.steps import FIRST, Step, in_order
-from plimsoll.plan.model import MANAGER, NodeRule, Wanted
+from plimsoll.plan.model import NodeRule, Wanted
 
 Files = dict[str, str]
 OBJECTS = "objects.yaml"

@@ -13,14 +13,14 @@ import msgspec
 from msgspec.structs import replace
 
 from plimsoll.kube import kinds
-from plimsoll.kube.objects import labels, text
+from plimsoll.kube.objects import MANAGER, labels, text
 from plimsoll.kube.snapshot import Snapshot
 from plimsoll.pillars import PILLARS
 from plimsoll.pillars.render import render
 from plimsoll.plan import record
 from plimsoll.plan.charts import Charts
 from plimsoll.plan.make import Source, plan
-from plimsoll.plan.model import MANAGED_BY, MANAGER, PILLAR
+from plimsoll.plan.model import MANAGED_BY, PILLAR
 from plimsoll.plan.result import Action, Plan
 from plimsoll.spec.load import load
 from plimsoll.spec.model import Platform
