@@ -112,32 +112,49 @@ class Follower:
             if told != self._told:
                 if monotonic() < self._not_before:
                     return
-                await self._replace(deployment)
-                self._told = told
+                await self._replace(deployment, told)
             elif process := self._process:
                 await process.start()
             await self._cluster.call(self._answer, pods)
 
-    async def _replace(self, deployment: Obj) -> None:
+    async def _replace(self, deployment: Obj, told: str) -> None:
         """Start a program as the Deployment has it now; what ran before it goes on until this one is ready."""
         cluster, title = self._cluster, self._followed.program
         _log.info("%s: as its Deployment says", title)
         before = self._process
+        launch = await self._followed.launch(cluster, deployment)
+        process = Process(launch.program, cluster.folder.logs)
+        if not (before and before.pid):  # it may call what it serves itself before it is ready
+            await self._route(launch)
         try:
-            launch = await self._followed.launch(cluster, deployment)
-            process = Process(launch.program, cluster.folder.logs)
-            if not (before and before.pid):  # it may call what it serves itself before it is ready
-                await self._route(launch)
-            await process.start()
-        except LabError as error:
+            if not await self._started(process, told):
+                return
+        except LabError:
             self._not_before = monotonic() + _RETRY
-            await cluster.call(self._fall, text(deployment, "spec", "template", "spec", "containers", 0, "name"), error)
+            container = text(deployment, "spec", "template", "spec", "containers", 0, "name")
+            await cluster.call(self._fall, container, process.tail())
             raise
         cluster.processes[title] = process
+        self._told = told
         await self._route(launch)
         if before:
             await before.stop()
         await cluster.call(self._rise)
+
+    async def _started(self, process: Process, told: str) -> bool:
+        """False where something else was asked for before it was ready. Raises LabError where it does not come up."""
+        start = asyncio.create_task(process.start())
+        try:
+            while not (await asyncio.wait((start,), timeout=_PAUSE))[0]:
+                with suppress(ClusterError):
+                    deployment = await self._cluster.call(self._deployment)
+                    if deployment is None or _hash(deployment) != told:
+                        return False
+            await start
+        finally:
+            start.cancel()
+            await asyncio.wait((start,))
+        return True
 
     async def _route(self, launch: Launch) -> None:
         for service, ports in launch.routes.items():
@@ -168,12 +185,12 @@ class Follower:
             if ANSWERS not in annotations_of(pod):
                 self._note(pod, {ANSWERS: "true"})
 
-    def _fall(self, container: str, error: LabError) -> None:
+    def _fall(self, container: str, said: str) -> None:
         """The pods that wait for it are seen to crash."""
         with suppress(ClusterError):
             for pod in self._pods():
                 if ANSWERS not in annotations_of(pod) and _CRASH not in annotations_of(pod):
-                    self._note(pod, {_CRASH: container, _SAID: str(error)})
+                    self._note(pod, {_CRASH: container, _SAID: said})
                     self._fallen.add(name(pod))
 
     def _rise(self) -> None:
