@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from plimsoll.pillars.observability.render_boards import LABEL, board_objects
 from plimsoll.pillars.observability.render_monitors import monitors
 from plimsoll.pillars.observability.render_rules import RULES_LABEL, rule_objects
 from plimsoll.plan.model import HOME, Part
@@ -18,7 +19,8 @@ _STATES = (
 def render(platform: Platform) -> Part:
     """Monitors where the Prometheus Operator reads them, rules, dashboards."""
     collected = monitors(platform) if platform.observability.prometheus.operator else ()
-    return Part(objects=(*collected, *rule_objects(platform)), notes=tuple(_notes(platform)))
+    drawn = board_objects(platform) if platform.observability.dashboards == "grafana" else ()
+    return Part(objects=(*collected, *rule_objects(platform), *drawn), notes=tuple(_notes(platform)))
 
 
 def _notes(platform: Platform) -> Iterator[str]:
@@ -41,4 +43,11 @@ def _notes(platform: Platform) -> Iterator[str]:
             "Prometheus must take monitors and rules from every namespace, whatever their labels; where it selects "
             "them "
             "by labels, say which in observability.prometheus.labels"
+        )
+    if platform.observability.dashboards == "grafana":
+        label = ", ".join(f"{key}={value}" for key, value in LABEL.items())
+        yield (
+            f"Dashboards are ConfigMaps of {HOME} with the label {label}: Grafana's sidecar must search that namespace "
+            "(sidecar.dashboards.searchNamespace), and takes the folder from sidecar.dashboards.folderAnnotation: "
+            "grafana_folder"
         )

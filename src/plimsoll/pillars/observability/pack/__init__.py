@@ -5,6 +5,6 @@ devices      GPUs, under one name for both generations of the exporter
 fleet        nodes, pools, teams: who holds what, and what it does; facts: what the declaration says, as series
 queues       Kueue; serving: vLLM
 alerts_*     what somebody is told of
-grafana      panels and dashboards; boards_*: the dashboards
-sources      every metric asked for, and who exports it
+pack         all rules for a declaration
+grafana      panels and dashboards; boards_*: the dashboards; boards: those a declaration has
 """

@@ -20,10 +20,10 @@ LATENCIES = {
 """Field of an objective to the histogram that shows it, the present name first."""
 
 
-def latency(of: str, quantile: str, by: str = SERVICE, window: str = "5m") -> str:
-    """A quantile of a latency over the last minutes."""
+def latency(of: str, quantile: str, chosen: str = "") -> str:
+    """A quantile of a latency over the last five minutes, of services that are chosen by a selector of labels."""
     return " or ".join(
-        f"histogram_quantile({quantile}, sum by ({by}, le) (rate(vllm:{name}_bucket[{window}])))"
+        f"histogram_quantile({quantile}, sum by ({SERVICE}, le) (rate(vllm:{name}_bucket{{{chosen}}}[5m])))"
         for name in LATENCIES[of]
     )
 
