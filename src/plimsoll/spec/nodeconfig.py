@@ -50,8 +50,9 @@ def own_layouts(platform: Platform) -> bool:
 
 
 def strategy(platform: Platform) -> str:
-    """The MIG strategy, which the whole cluster has in common; "" where no pool is cut."""
-    return next((pool.partition.mig.strategy for pool in platform.pools if pool.partition.mig), "")
+    """The MIG strategy, of which a cluster has one: `mixed` if any pool asks for it; "" where no pool is cut."""
+    asked = {pool.partition.mig.strategy for pool in platform.pools if pool.partition.mig}
+    return "mixed" if "mixed" in asked else next(iter(asked), "")
 
 
 def plugin_config(pool: Pool) -> dict[str, Any] | None:

@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from plimsoll.gpus import mig
-from plimsoll.spec import derive
+from plimsoll.gpus.model import Sku
+from plimsoll.gpus.placement import Misfit, place
+from plimsoll.spec import derive, settle
 from plimsoll.spec.pools import Pool
 from plimsoll.spec.problems import Path, Problem, value
 from plimsoll.spec.queueing import Amount, Team
@@ -90,14 +92,13 @@ def _overdrawn(view: View, name: str, pool: Pool, offer: derive.Offer, takers: d
 
 
 def _open_capacity(view: View, pool: Pool) -> Iterator[Problem]:
-    """With `layout: auto`, the memory slices of all promised instances are at most those of the pool."""
+    """With `layout: auto` there is a layout, the same for every GPU, that gives all promised instances."""
     gpu = derive.sku(pool)
     if gpu is None or gpu.mig is None:
         return
     slices = {profile.name: profile.memory_slices for profile in gpu.mig.profiles}
-    shares = pool.partition.time_slicing.replicas if pool.partition.time_slicing else 1
-    have = gpu.mig.memory * pool.gpus_per_node * pool.nodes.max * shares
-    need = 0
+    have = gpu.mig.memory * settle.copies(pool)
+    need, each = 0, settle.aside(view.sure, pool)
     for index, team in enumerate(view.platform.teams):
         wanted = derive.amounts(pool, team.quota.get(pool.name, 0))
         need += sum(slices.get(unit, 0) * count for unit, count in wanted.items())
@@ -108,6 +109,26 @@ def _open_capacity(view: View, pool: Pool) -> Iterator[Problem]:
                 f"{need} memory slices, and the pool has {have}",
             )
             return
+        for unit, count in wanted.items():
+            each[unit] = each.get(unit, 0) + count
+        if wanted and (why := _unfit(gpu, pool, {unit: count for unit, count in each.items() if unit in slices})):
+            yield Problem(
+                path=("teams", index, "quota", pool.name),
+                allowed=f"is more than any one layout gives pool {pool.name}: {why}",
+            )
+            return
+
+
+def _unfit(gpu: Sku, pool: Pool, promised: dict[str, int]) -> str:
+    """Why no layout of a pool's GPUs gives so many instances by profile; "" if one does."""
+    least = {unit: -(-count // settle.copies(pool)) for unit, count in promised.items() if count}
+    if len(least) > 1 and pool.partition.mig and pool.partition.mig.strategy == "single":
+        return f"{listed(least)} are promised, and strategy single has one profile"
+    answer = place(gpu, least)
+    if not isinstance(answer, Misfit):
+        return ""
+    of_each = listed(f"{count}×{unit}" for unit, count in least.items())
+    return f"with what stands before it each GPU must hold {of_each}, and {answer.reason}"
 
 
 def loans(view: View) -> Iterator[Problem]:

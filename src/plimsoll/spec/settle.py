@@ -26,6 +26,12 @@ def demand(platform: Platform, pool: Pool) -> dict[str, int]:
     return _promised(platform).get(pool.name, {})
 
 
+def aside(platform: Platform, pool: Pool) -> dict[str, int]:
+    """Devices of a pool that services outside the queues may hold, by unit."""
+    found = derive.set_aside(platform)
+    return {unit: sum(takers.values()) for (name, unit), takers in found.items() if name == pool.name}
+
+
 def copies(pool: Pool) -> int:
     """Devices that one instance per GPU makes in the whole pool, with its most nodes; shares of it count."""
     shares = pool.partition.time_slicing

@@ -259,6 +259,22 @@ teams:
         1g.10gb: 1
         5g.10gb: 1       #! found the unit "5g.10gb", but pool p advertises
 """,
+    "an open layout is the same for every GPU": """
+pools:
+  - {name: p, gpu: A100-SXM4-80GB, gpusPerNode: 8, nodes: {max: 1}, partition: {mig: {layout: auto}}}
+  - name: q
+    gpu: A100-SXM4-80GB
+    gpusPerNode: 8
+    nodes: {max: 1}
+    partition: {mig: {layout: auto, strategy: single}}
+teams:
+  - name: a
+    quota: {p: {7g.80gb: 4}, q: {1g.10gb: 2}}
+  - name: b
+    quota:
+      p: {1g.10gb: 4}  #! is more than any one layout gives pool p: with what stands before it each GPU must hold 1×7g
+      q: {2g.20gb: 2}  #! is more than any one layout gives pool q: 1g.10gb and 2g.20gb are promised, and strategy
+""",
     "loans nobody can give": POOLS
     + """
 teams:

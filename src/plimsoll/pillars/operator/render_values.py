@@ -6,7 +6,6 @@ Everything not said here stays the chart's own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from plimsoll.kube.objects import Obj
 from plimsoll.pillars.operator.render_cloud import Ground
@@ -44,25 +43,21 @@ def values(platform: Platform, ground: Ground, release: Release) -> Obj:
 
 def received(said: Obj) -> dict[str, tuple[str, str]]:
     """Which values arrive in the ClusterPolicy as they are: the path of each to the CRD's name and the path there."""
-    paths = (path for path in _leaves(said) if path.partition(".")[0] not in _ELSEWHERE)
-    return {path: (_POLICY, f"spec.{_there(path)}") for path in paths}
+    found = {}
+    for section, settings in said.items():
+        for path in _paths(section, settings) if section not in _ELSEWHERE else ():
+            found[path] = (_POLICY, f"spec.{_RENAMED.get(path, path)}")
+    return found
 
 
-def _leaves(said: Mapping[str, Any], before: str = "") -> Iterator[str]:
-    """The paths of all values that are no maps, in order."""
-    for key, value in said.items():
-        path = f"{before}{key}"
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{path}.")
+def _paths(before: str, settings: Obj) -> Iterator[str]:
+    """The paths of a section's settings; of one within which a name differs there, the paths of its parts."""
+    for key, value in settings.items():
+        path = f"{before}.{key}"
+        if any(mine.startswith(f"{path}.") for mine in _RENAMED):
+            yield from _paths(path, value)
         else:
             yield path
-
-
-def _there(path: str) -> str:
-    for mine, its in _RENAMED.items():
-        if path.startswith(f"{mine}."):
-            return its + path.removeprefix(mine)
-    return path
 
 
 def _tolerations(platform: Platform) -> list[Obj]:

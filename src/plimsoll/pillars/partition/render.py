@@ -25,7 +25,7 @@ def render(platform: Platform) -> Part:
     return Part(
         objects=tuple(config_maps(platform)),
         nodes=tuple(rule(pool) for pool in platform.pools),
-        notes=tuple(_notes(platform)),
+        notes=(*_unmanaged(platform), *_together(platform)),
     )
 
 
@@ -84,7 +84,8 @@ def _yaml(content: object) -> str:
     return yaml.safe_dump(content, sort_keys=False, width=10_000)
 
 
-def _notes(platform: Platform) -> list[str]:
+def _unmanaged(platform: Platform) -> list[str]:
+    """What the ClusterPolicy must say where we do not write it."""
     if "operator" in platform.cluster.manage:
         return []
     wanted = []
@@ -98,3 +99,23 @@ def _notes(platform: Platform) -> list[str]:
     return (
         [f"Somebody else keeps the GPU Operator: its ClusterPolicy must say {' and '.join(wanted)}."] if wanted else []
     )
+
+
+def _together(platform: Platform) -> list[str]:
+    """Pools that ask for what no cluster does at once: it has one MIG strategy, and no MPS beside `mixed`."""
+    if nodeconfig.strategy(platform) != "mixed":
+        return []
+    single = [pool.name for pool in platform.pools if pool.partition.mig and pool.partition.mig.strategy == "single"]
+    mps = [pool.name for pool in platform.pools if pool.partition.mps]
+    notes = []
+    if single:
+        notes.append(
+            f"MIG strategy single of {', '.join(single)} is not possible beside pools with mixed: the GPU Operator has "
+            "one strategy for all nodes, and theirs will advertise a resource per profile."
+        )
+    if mps:
+        notes.append(
+            f"MPS on {', '.join(mps)} is not possible beside pools with MIG strategy mixed: the device plugin ends "
+            "there. Share them with timeSlicing, or cut the others with strategy single."
+        )
+    return notes
