@@ -22,6 +22,14 @@ from plimsoll.spec.model import Platform
 Progress = Callable[[str, int, int], None]
 _WORKERS = 8
 RELEASE = "helm.sh/v3"
+# What brings a kind that no chart of ours brings, and what a declaration says that does without.
+_MISSING = {
+    "karpenter.sh": "install Karpenter, or declare cluster.autoscaler: other",
+    "karpenter.k8s.aws": "install Karpenter, or declare cluster.autoscaler: other",
+    "monitoring.coreos.com": "install the Prometheus Operator, or declare observability.prometheus.operator: false",
+    "kueue.x-k8s.io": "let Plimsoll manage queueing (cluster.manage), or install Kueue",
+    "keda.sh": "let Plimsoll manage serving (cluster.manage), or install KEDA",
+}
 
 
 class Source(Protocol):
@@ -104,7 +112,7 @@ def _awaited(item: Item, coming: set[str]) -> Item:
     name = f"{known.plural if known else kind.lower() + 's'}.{group}"
     if name in coming:
         return replace(item, action=Action.CREATE, why="", hint="")
-    return item
+    return replace(item, hint=_MISSING.get(group, item.hint))
 
 
 def _pruned(ours: Iterable[Obj], wanted: Wanted) -> list[Item]:

@@ -22,7 +22,6 @@ from plimsoll.spec.spot import Spot
 from plimsoll.spec.values import Name, Version, Word
 from plimsoll.spec.waivers import Waiver
 
-
 Pillar = Literal["operator", "partition", "queueing", "spot", "serving", "observability", "security"]
 
 
@@ -37,6 +36,7 @@ class Cluster(Section, frozen=True, kw_only=True):
 
     provider: who runs it. kubernetes: its version; default whatever it runs. region: where it stands.
     delivery: how rendered objects reach it.
+    autoscaler: who makes nodes: Karpenter, which on EKS is told so by NodePools, or something else.
     manage: pillars that Plimsoll renders, plans and applies; what the others need is somebody else's to keep.
     """
 
@@ -44,6 +44,7 @@ class Cluster(Section, frozen=True, kw_only=True):
     kubernetes: Version | None = None
     region: Word = ""
     delivery: Literal["apply", "argocd", "flux", "helmfile"] = "apply"
+    autoscaler: Literal["karpenter", "other"] = "karpenter"
     manage: tuple[Pillar, ...] = get_args(Pillar)
 
 

@@ -56,7 +56,8 @@ def render(platform: Platform) -> tuple[list[Obj], list[str]]:
 
 def _place(platform: Platform, pool: Pool) -> _Place | None:
     """None where Karpenter does not make the pool's nodes."""
-    if platform.cluster.provider != "eks" or not _MACHINE.fullmatch(pool.instance_type):
+    cluster = platform.cluster
+    if cluster.provider != "eks" or cluster.autoscaler != "karpenter" or not _MACHINE.fullmatch(pool.instance_type):
         return None
     name, labels, required = pool.name, {}, {}
     for key, value in pool.selector.items():
