@@ -4,6 +4,7 @@
 # make fix     what a failing check asks for
 # make bench   the performance bars, each figure printed
 # make record  the practised platform recorded from the lab, healthy and with each fault
+# make golden  what render makes of each example, written anew for review
 # make soak    what takes too long for make test: every fault given live, 500 nodes with 5,000 pods
 # make docs    generate docs/reference anew
 # make lock    compile requirements/*.lock anew
@@ -11,7 +12,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench record soak docs lock clean
+.PHONY: demo test check fix bench record golden soak docs lock clean
 
 demo: .venv/core.stamp
 	@mkdir -p build/demo
@@ -41,6 +42,9 @@ bench: .venv/dev.stamp
 record: .venv/dev.stamp
 	$(BIN)/plimsoll lab build
 	$(BIN)/python tools/record.py
+
+golden: .venv/dev.stamp
+	$(BIN)/python tools/golden.py
 
 soak: .venv/dev.stamp
 	$(BIN)/plimsoll lab build

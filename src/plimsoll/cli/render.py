@@ -50,6 +50,7 @@ def command(
     plimsoll render -f platform.yaml -o clusters/prod --delivery argocd \\
         --repository https://git.example.com/platform.git --path clusters/prod
     """
+    from plimsoll.cli.progress import bar
     from plimsoll.pillars.render import render
     from plimsoll.plan import deliver
     from plimsoll.plan.deliver import folder, manifests
@@ -59,15 +60,17 @@ def command(
         raise click.UsageError("--delivery and --repository say what is written into a folder: give -o FOLDER")
     declared = options.declared(platform)
     _refuse_unmanaged(declared, pillars)
-    wanted = render(declared, pillars or PILLARS)
-    if output == "-":
-        click.echo(manifests.one_stream(wanted), nl=False)
-        return
     form = delivery or declared.cluster.delivery
     if repository and form not in deliver.NEEDS_SOURCE:
         raise click.UsageError(f"--repository is for {' and '.join(sorted(deliver.NEEDS_SOURCE))}, not for {form}")
     source = Source.of(repository, revision, path) if repository else None
-    files = deliver.files(wanted, form, source)
+    with bar("rendering"):
+        wanted = render(declared, pillars or PILLARS)
+        to_stdout = output == "-"
+        files = {output: manifests.one_stream(wanted)} if to_stdout else deliver.files(wanted, form, source)
+    if to_stdout:
+        click.echo(files[output], nl=False)
+        return
     written = folder.write(Path(output), files, force=force)
     click.echo(
         f"{output}: {len(files)} files for {form}; "

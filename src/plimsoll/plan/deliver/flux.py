@@ -13,6 +13,7 @@ from plimsoll.plan.deliver.manifests import Files, declares, head
 from plimsoll.plan.deliver.source import Source
 from plimsoll.plan.deliver.steps import FIRST, Step, short
 from plimsoll.plan.model import Chart, thing
+from plimsoll.plan.order import OPERATORS, WORKLOADS
 
 _SOURCE = "source.toolkit.fluxcd.io/v1"
 _KUSTOMIZE = "kustomize.toolkit.fluxcd.io/v1"
@@ -21,6 +22,7 @@ _SPACE = "flux-system"
 _FOLDER = "flux"
 _NAME_MAX = 63  # Flux puts it in a label
 _EVERY, _AGAIN = "10m", "1m"
+_SLOW = (OPERATORS, WORKLOADS)  # drivers are built and models loaded
 _CHART_LAYER = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 
 
@@ -76,7 +78,7 @@ def _kustomization(platform: str, step: Step, source: Source) -> Obj:
     spec: Obj = {
         "interval": _EVERY,
         "retryInterval": _AGAIN,
-        "timeout": "20m" if step.chart else "5m",
+        "timeout": "20m" if step.stage in _SLOW else "5m",
         "path": f"./{source.at(step.folder)}",
         "prune": step.chart is None and step.name != FIRST,
         "sourceRef": {"kind": "GitRepository", "name": short(platform, _NAME_MAX)},
