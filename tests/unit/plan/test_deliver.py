@@ -248,6 +248,18 @@ def test_names_fit_where_they_are_put_and_every_need_is_there(wanted: Wanted, fo
         assert all(len(each["name"]) <= 53 for each in found["releases"])
 
 
+@pytest.mark.parametrize("form", ["argocd", "flux"])
+def test_every_folder_is_read_by_one_controller_object_and_each_reads_one(wanted: Wanted, form: str) -> None:
+    files = deliver.files(wanted, form, SOURCE)
+    folders = sorted({path.rpartition("/")[0] for path in files} - {""})
+    paths = []
+    for path, text in files.items():
+        for obj in read(text) if path.startswith((f"{form}/", f"{form}.")) else []:
+            place = obj["spec"].get("path") or obj["spec"].get("source", {}).get("path")
+            paths += [place.removeprefix("./").removeprefix("clusters/production/")] if place else []
+    assert sorted(paths) == folders
+
+
 def test_what_holds_others_is_never_taken_away() -> None:
     wanted = platform_of("05-everything")
     argocd, flux = deliver.files(wanted, "argocd", SOURCE), deliver.files(wanted, "flux", SOURCE)
