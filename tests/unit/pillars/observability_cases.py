@@ -218,6 +218,18 @@ CASES: dict[str, Case] = {
         [[there(), there(UUID="GPU-2")],
          [there("1x90 stale", GPU_I_ID="1"), there("1x90 stale", GPU_I_ID="2"), there("_x91 1x90", GPU_I_ID="3")]],
     ),
+    "GpuTooHot": Case(
+        "15m",
+        [[gpu("GPU_TEMP", "85x60"), gpu("SLOWDOWN_TEMP", "89x60")],
+         [gpu("GPU_TEMP_CELSIUS", "85x60"), gpu("SLOWDOWN_TEMP", "89x60")]],
+        [[gpu("GPU_TEMP", "83x60"), gpu("SLOWDOWN_TEMP", "89x60")], [gpu("GPU_TEMP", "95x60")]],
+    ),
+    "GpuMemoryTooHot": Case(
+        "15m",
+        [[gpu("MEMORY_TEMP", "92x60"), gpu("MEM_MAX_OP_TEMP", "95x60")]],
+        [[gpu("MEMORY_TEMP", "80x60"), gpu("MEM_MAX_OP_TEMP", "95x60")],
+         [gpu("MEMORY_TEMP", "40x60"), gpu("MEM_MAX_OP_TEMP", "0x60")]],
+    ),
     "GpuThrottledByHeat": Case(
         "30m",
         [[gpu("THERMAL_VIOLATION", "0+6000000000x60")]],

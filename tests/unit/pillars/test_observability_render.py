@@ -14,18 +14,22 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plimsoll.check.run import review
 from plimsoll.kube.objects import Obj, get, labels, name, namespace
 from plimsoll.lab.telemetry import queue, vllm
 from plimsoll.lab.telemetry.fields import FIELDS
 from plimsoll.lab.telemetry.ksm.table import KINDS
+from plimsoll.pillars import all_checks
 from plimsoll.pillars.observability.pack import boards, grafana
 from plimsoll.pillars.observability.pack.grafana import Board
 from plimsoll.pillars.observability.pack.pack import rules
 from plimsoll.pillars.observability.render import render
-from plimsoll.plan.model import HOME
+from plimsoll.pillars.operator.render_counters import counters
+from plimsoll.plan.model import HOME, thing
 from plimsoll.spec.load import from_mapping, load
 from plimsoll.spec.model import Platform
 from tests.unit.pillars.test_observability_rules import EXAMPLES, RECORDS, promtool
+from tests.world import snapshot
 
 __all__ = ["promtool"]  # a fixture
 LARGEST = 1_000_000  # bytes; an object may have a little more than a megabyte, and a ConfigMap's data exactly one
@@ -47,6 +51,7 @@ ELSEWHERE = {
         "container_cpu_cfs_throttled_periods_total", "container_cpu_cfs_periods_total",
         "container_network_receive_bytes_total", "container_network_transmit_bytes_total",
     },
+    "DCGM, by the operator's file of counters": {"DCGM_FI_DEV_SLOWDOWN_TEMP", "DCGM_FI_DEV_MEM_MAX_OP_TEMP"},
     "Prometheus": {"up", "ALERTS"},
 }  # fmt: skip
 """Metrics that the lab does not export: it has no kubelet, and does not collect from its controllers."""
@@ -337,6 +342,40 @@ def test_controllers_export_what_is_asked_of_them(system: str) -> None:
     for metric in ELSEWHERE[system]:
         title = re.sub(f"^{prefix}", "", metric).removesuffix("_bucket")
         assert re.search(rf'Name:\s+"{title}"', source), metric
+
+
+def test_the_operator_counts_what_rules_ask_of_the_exporter() -> None:
+    """The pillars do not know each other; what one asks for the other must have in its file of counters."""
+    counted = set(re.findall(r"^(DCGM_\w+)", counters(), re.MULTILINE))
+    platform = declared()
+    exprs = [rule.expr for groups in rules(platform).values() for group in groups for rule in group.rules]
+    wanted = {name for expr in exprs for name in asked(expr) if name.startswith("DCGM_")}
+    since = {field.new for field in FIELDS if field.new} | {"DCGM_FI_DEV_FB_CAPACITY_BYTES"}
+    assert wanted - since <= counted
+
+
+AROUND = {"OBS-05", "OBS-10"}  # the exporter's own memory, kube-state-metrics: not this pillar's to make
+
+
+def test_the_pillars_own_checks_find_nothing_on_what_it_renders() -> None:
+    """Beside the exporter, a Prometheus that takes all, and exporters of either generation."""
+    server = thing("monitoring.coreos.com/v1", "Prometheus", "main", "monitoring",
+                   spec={f"{each}Selector": {} for each in ("serviceMonitor", "podMonitor", "rule")})  # fmt: skip
+    for version in ("4.5.2-4.8.2", "4.7.1-4.9.0"):
+        labelled = {"app": "nvidia-dcgm-exporter"}
+        pod = {
+            "metadata": {"labels": labelled},
+            "spec": {"containers": [{"name": "e", "image": f"nvcr.io/nvidia/k8s/dcgm-exporter:{version}-ubuntu22.04"}]},
+        }
+        exporter = thing("apps/v1", "DaemonSet", "nvidia-dcgm-exporter", "gpu-operator", spec={"template": pod},
+                         status={"desiredNumberScheduled": 1, "numberReady": 1})  # fmt: skip
+        service = thing("v1", "Service", "nvidia-dcgm-exporter", "gpu-operator", labels=labelled,
+                        spec={"selector": labelled})  # fmt: skip
+        objects = [*render(declared()).objects, server, exporter, service]
+        wanted = [each for each in all_checks() if each.id.startswith("OBS-") or each.id == "GPU112"]
+        found = review(snapshot({"objects": objects}), wanted)
+        assert [(each.check.id, each.finding.title) for each in found.failures if each.check.id not in AROUND] == []
+        assert {"OBS-03", "OBS-04", "OBS-11", "OBS-14", "GPU112"} <= set(found.verdicts)
 
 
 def test_first_things_are_on_the_fleet_board() -> None:

@@ -27,6 +27,8 @@ def _notes(platform: Platform) -> Iterator[str]:
     prometheus = platform.observability.prometheus
     labels = sorted({key for pool in platform.pools for key in pool.selector})
     yield _STATES.format(labels=",".join(labels))
+    if "security" not in platform.cluster.manage:
+        yield f"Namespace {HOME} must be there: what is rendered here lies in it"
     if not prometheus.operator:
         yield (
             f"Rules are in ConfigMaps of {HOME} with the label {RULES_LABEL}=1: mount them into Prometheus and name "

@@ -12,6 +12,11 @@ APPLICATION_XIDS = "8|11|13|25|31|32|43|45|46|69"
 _CARD = "node, UUID"
 _DRAIN = "kubectl cordon {{ $labels.node }}; let its pods move: kubectl drain {{ $labels.node }} --ignore-daemonsets"
 _SMI = "On the node: nvidia-smi -q -i {{ $labels.UUID }}"
+_COOL = (
+    "Look at its neighbours on the dashboard GPUs one by one: one hot GPU is dust, paste or a fan; all are the room",
+    _SMI + " -d TEMPERATURE,PERFORMANCE",
+    "Until it is mended: kubectl cordon {{ $labels.node }}",
+)
 
 
 def _card(*exprs: str) -> str:
@@ -120,6 +125,26 @@ HARDWARE = (
         ),
     ),
     Alert(
+        name="GpuTooHot",
+        severity="warning",
+        expr=f"max by ({_CARD}) (plimsoll:gpu_temperature:celsius) "
+        f"> on ({_CARD}) {_card('DCGM_FI_DEV_SLOWDOWN_TEMP')} - 5",
+        lasts="10m",
+        summary="GPU {{ $labels.UUID }} of {{ $labels.node }} is at {{ $value }} °C, and slows down within five more",
+        means="The card's own limit is near; nothing is slower yet.",
+        runbook=_COOL,
+    ),
+    Alert(
+        name="GpuMemoryTooHot",
+        severity="warning",
+        expr=f"max by ({_CARD}) (plimsoll:gpu_memory_temperature:celsius) "
+        f"> on ({_CARD}) {_card('(DCGM_FI_DEV_MEM_MAX_OP_TEMP > 0)')} - 5",
+        lasts="10m",
+        summary="Memory of GPU {{ $labels.UUID }} of {{ $labels.node }} is at {{ $value }} °C, near its limit",
+        means="Stacked memory slows the card down while its core reads sixty degrees; nothing else shows that.",
+        runbook=_COOL,
+    ),
+    Alert(
         name="GpuThrottledByHeat",
         severity="warning",
         expr=f"{_share('THERMAL_VIOLATION')} > 0.05",
@@ -128,11 +153,7 @@ HARDWARE = (
         means="For more than a twentieth of the time it runs below its clock because it is too hot. In a job of "
         "several "
         "nodes the slowest GPU sets the pace of all.",
-        runbook=(
-            "Look at its neighbours on the dashboard GPU fleet: one hot GPU is dust, paste or a fan; all are the room",
-            _SMI + " -d TEMPERATURE,PERFORMANCE",
-            "Until it is mended: kubectl cordon {{ $labels.node }}",
-        ),
+        runbook=_COOL,
     ),
     Alert(
         name="GpuThrottledByPower",

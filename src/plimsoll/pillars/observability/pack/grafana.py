@@ -181,7 +181,7 @@ def _target(panel: Panel, place: int, query: Query) -> dict[str, Any]:
 
 
 def _defaults(panel: Panel) -> dict[str, Any]:
-    steps = [{"color": "green" if panel.steps else "text", "value": None}]
+    steps: list[dict[str, Any]] = [{"color": "green" if panel.steps else "text", "value": None}]
     steps += [{"color": step.colour, "value": step.value} for step in panel.steps]
     found: dict[str, Any] = {"unit": panel.unit, "min": 0, "thresholds": {"mode": "absolute", "steps": steps}}
     if panel.most is not None:
