@@ -167,10 +167,16 @@ class TestValues:
         assert any("2026-12-20 to 2027-01-04" in note for note in render(platform()).notes)
 
     def test_a_service_monitor_where_somebody_reads_it(self) -> None:
-        assert chart(platform()).values["dcgmExporter"]["serviceMonitor"]["enabled"] is True
-        without = text().replace("operator: true}", "operator: false}")
-        assert without != text()
-        assert chart(load(without, "platform.yaml")).values["dcgmExporter"]["serviceMonitor"] == {"enabled": False}
+        def monitor(found: str) -> Obj:
+            section: Obj = chart(load(found, "platform.yaml")).values["dcgmExporter"]["serviceMonitor"]
+            return section
+
+        assert monitor(text()) == {"enabled": False}  # the observability pillar makes a better one
+        alone = text().replace("cluster:", "cluster:\n  manage: [operator]")
+        assert monitor(alone)["enabled"] is True
+        labelled = alone.replace("operator: true}", "operator: true, labels: {release: p}}")
+        assert monitor(labelled)["additionalLabels"] == {"release": "p"}
+        assert monitor(alone.replace("operator: true}", "operator: false}")) == {"enabled": False}
 
     def test_shares_have_pods_of_their_own_only_where_there_are_shares(self) -> None:
         assert env(chart(platform()).values["dcgmExporter"])["KUBERNETES_VIRTUAL_GPUS"] == "true"

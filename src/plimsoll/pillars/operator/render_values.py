@@ -116,8 +116,7 @@ def _toolkit(ground: Ground, release: Release) -> Obj:
 def _exporter(platform: Platform, release: Release) -> Obj:
     """The exporter of GPU metrics, with our list of fields.
 
-    honorLabels: a series' namespace and pod are those that use the GPU, not the exporter's own. Memory: DCGM keeps the
-    history of eight GPUs outside Go's heap, and is killed at half of this.
+    Memory: DCGM keeps the history of eight GPUs outside Go's heap, and is killed at half of this.
     """
     env = {
         "DCGM_EXPORTER_LISTEN": ":9400",  # the chart's own two: a list of ours takes the place of its
@@ -126,15 +125,25 @@ def _exporter(platform: Platform, release: Release) -> Obj:
     }
     if nodeconfig.shares(platform):
         env["KUBERNETES_VIRTUAL_GPUS"] = "true"  # else the series of shared GPUs name no pod
-    wanted = platform.observability.prometheus.operator
-    monitor: Obj = {"enabled": True, "interval": f"{_SCRAPE}s", "honorLabels": True} if wanted else {"enabled": False}
     return {
         **_version("dcgmExporter", release),
         "config": {"name": COUNTERS},
         "env": _env(env),
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
-        "serviceMonitor": monitor,
+        "serviceMonitor": _monitor(platform),
     }
+
+
+def _monitor(platform: Platform) -> Obj:
+    """The chart's own ServiceMonitor, where nobody else makes one; two would count everything twice.
+
+    honorLabels: a series' namespace and pod are those that use the GPU, not the exporter's own.
+    """
+    prometheus = platform.observability.prometheus
+    if not prometheus.operator or "observability" in platform.cluster.manage:
+        return {"enabled": False}
+    labels = {"additionalLabels": dict(prometheus.labels)} if prometheus.labels else {}
+    return {"enabled": True, "interval": f"{_SCRAPE}s", "honorLabels": True, **labels}
 
 
 def _version(operand: str, release: Release) -> dict[str, str]:
