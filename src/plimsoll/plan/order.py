@@ -14,6 +14,7 @@ _WORKLOADS = frozenset({
 })  # fmt: skip
 # What is looked up by what follows it. Others need nobody within their wave.
 _RANKS = {kind: rank for rank, kind in enumerate((
+    "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding",
     "Topology", "ResourceFlavor", "Cohort", "ClusterQueue", "LocalQueue",
     "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "EC2NodeClass", "NodePool",
     "Service", "Deployment", "LeaderWorkerSet", "ScaledObject",

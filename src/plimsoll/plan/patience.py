@@ -9,7 +9,7 @@ from time import monotonic, sleep
 from typing import TypeVar
 
 from plimsoll.errors import ClusterError
-from plimsoll.kube.answers import AnswerError, Conflict, NotFound, Refused, Unreachable
+from plimsoll.kube.answers import UNTYPED, AnswerError, Conflict, NotFound, Refused, Unreachable
 
 T = TypeVar("T")
 
@@ -42,5 +42,5 @@ def passes(error: ClusterError) -> bool:
         return not error.name and error.status == HTTPStatus.NOT_FOUND and not error.reason
     if isinstance(error, Refused):
         webhook = "failed calling webhook" in error.message
-        return webhook or (error.status in _PASSING and "field not declared in schema" not in error.message)
+        return webhook or (error.status in _PASSING and UNTYPED not in error.message)
     return isinstance(error, AnswerError) and error.status in _PASSING

@@ -34,11 +34,11 @@ def name(platform: str) -> str:
 
 
 def objects(platform: Platform, charts: tuple[Chart, ...]) -> list[Obj]:
-    """The record, and the namespace it lies in."""
+    """The record of a declaration, and of what each chart was given."""
     declared = platform.metadata.name
     text_ = to_yaml(platform)
     data = {_CHARTS: msgspec.json.encode({each.name: summary(each) for each in charts}).decode()}
-    if len(text_) <= _BYTES_MAX:
+    if len(text_.encode()) <= _BYTES_MAX:
         data[_DECLARATION] = text_
     kept = thing("v1", "ConfigMap", name(declared), NAMESPACE, data=data)
     return [marked(kept, declared, PILLAR_VALUE)]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import zlib
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from plimsoll.kube.objects import Obj, labels, mapping, text
+from plimsoll.kube.objects import Obj, mapping, text
 from plimsoll.plan.fields import Field, differences
 
+_REVISION = re.compile("[0-9]{1,18}")
 _BYTES_MAX = 64 << 20  # of a release in clear; Kubernetes keeps at most 1 MiB of it packed
 
 
@@ -28,8 +30,9 @@ class Release(msgspec.Struct, frozen=True):
 
 def newest(secrets: Iterable[Obj]) -> Release | None:
     """Of the Secrets of one release; None if there is none that can be read."""
-    found = [(int(version), each) for each in secrets if (version := labels(each).get("version", "")).isdigit()]
-    for revision, secret in sorted(found, key=lambda pair: -pair[0]):
+    found = [(text(each, "metadata", "labels", "version"), each) for each in secrets]
+    known = [(int(version), each) for version, each in found if _REVISION.fullmatch(version)]
+    for revision, secret in sorted(known, key=lambda pair: -pair[0]):
         if (release := _decoded(text(secret, "data", "release"))) is not None:
             return Release(
                 name=text(release, "name"),
@@ -49,7 +52,7 @@ def _decoded(packed: str) -> Obj | None:
         stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
         clear = stream.decompress(inner, _BYTES_MAX)
         return None if stream.unconsumed_tail else msgspec.json.decode(clear, type=dict)
-    except (binascii.Error, zlib.error, msgspec.MsgspecError, ValueError):
+    except (binascii.Error, zlib.error, msgspec.MsgspecError, ValueError, RecursionError):
         return None
 
 
