@@ -6,6 +6,7 @@ a node that is emptied says so itself, Helm records its releases. So a run may b
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
@@ -23,7 +24,7 @@ from plimsoll.plan.make import order
 from plimsoll.plan.model import HOME, MANAGED_BY, PLATFORM, thing
 from plimsoll.plan.order import OPERATORS, WAVES, rank
 from plimsoll.plan.patience import patiently
-from plimsoll.plan.result import Action, Item, Plan
+from plimsoll.plan.result import EVICTED, Action, Item, Plan
 from plimsoll.spec.model import Platform
 
 _WORKERS = 8
@@ -82,9 +83,20 @@ def refusal(plan: Plan, options: Options) -> ClusterError | None:
         more = f"; and {len(taken) - _SHOWN} more" if len(taken) > _SHOWN else ""
         hint = "leave the field to its manager, or take it with --force-conflicts"
         return ClusterError(f"fields that we want are others': {said}{more}", where=plan.against, hint=hint)
+    if not options.drain and (held := _held(plan)) is not None:
+        return held
     if (fixed := [each for each in plan.items if each.action is Action.REPLACE]) and not options.replace:
         hint = "--replace deletes it and creates it anew, with what it holds"
         return ClusterError(fixed[0].why, where=str(fixed[0].ref), hint=hint)
+    return None
+
+
+def _held(plan: Plan) -> ClusterError | None:
+    """Why no node is given other partitions now: pods hold GPUs of it. Asked again before each node is changed."""
+    for item in plan.items:
+        pods = [each for each in plan.impact.struck if each.how == EVICTED and each.node == item.ref.name]
+        if item.ref.kind == "Node" and item.disruptive and item.action is Action.CHANGE and pods:
+            return drain.refused(item.ref.name, [each.pod for each in pods])
     return None
 
 
@@ -92,7 +104,14 @@ class _Run:
     """One apply."""
 
     def __init__(
-        self, client: Client, plan: Plan, options: Options, charts: Charts, kubeconfig: Path, tell: Tell
+        self,
+        client: Client,
+        plan: Plan,
+        options: Options,
+        charts: Charts,
+        kubeconfig: Path,
+        tell: Tell,
+        lost: threading.Event,
     ) -> None:
         self._client, self._options, self._charts, self._kubeconfig, self._tell = (
             client,
@@ -103,6 +122,7 @@ class _Run:
         )
         asked = (Action.CREATE, Action.CHANGE, Action.REPLACE, *((Action.PRUNE,) if options.prune else ()))
         self._plan = plan
+        self._lost = lost
         self._work = [each for each in sorted(plan.items, key=order) if each.action in asked]
         self._done: list[Item] = []
 
@@ -136,6 +156,7 @@ class _Run:
                 work = {pool.submit(self._object, each): each for each in group if each not in alone}
                 self._collect(work, wave)
             for item in alone:
+                self._alone()
                 if item.chart is not None:
                     self._say(wave, f"{item.ref}: installing {item.chart.chart} {item.chart.version}")
                     rollout.release(self._client, item.chart, self._charts.find(item.chart), self._kubeconfig)
@@ -168,6 +189,7 @@ class _Run:
             raise failed
 
     def _object(self, item: Item) -> None:
+        self._alone()
         obj = item.obj or {}
         if item.action is Action.REPLACE:
             rollout.replace(self._client, item.ref, timeout=self._options.timeout)
@@ -193,7 +215,15 @@ class _Run:
         found = [each.ref for each in self._plan.items if each.action is not Action.PRUNE]
         return found + [ref for each in self._plan.items if each.chart is not None for ref in each.chart.resources]
 
+    def _alone(self) -> None:
+        if self._lost.is_set():
+            hint = "wait until it ends"
+            raise ClusterError(
+                "another apply has taken over: ours was not heard of", where=self._plan.against, hint=hint
+            )
+
     def _prune(self, item: Item) -> None:
+        self._alone()
         ref = item.ref
         if ref.kind == "Namespace":
             rollout.refuse_full(self._client, ref.name)
@@ -228,6 +258,7 @@ def apply(
     if patiently(partial(client.get, "v1/Namespace", HOME)) is None:
         patiently(partial(client.apply, home, manager=MANAGER))
     releases = tuple(each.chart for each in plan.items if each.chart is not None)
-    with lease.held(client, platform.metadata.name):
-        run = _Run(client, plan, options, charts, kubeconfig, tell)
-        return run.run(record.objects(platform, releases))
+    with lease.held(client, platform.metadata.name) as lost:
+        run = _Run(client, plan, options, charts, kubeconfig, tell, lost)
+        there = patiently(partial(client.get, "v1/ConfigMap", record.name(platform.metadata.name), record.NAMESPACE))
+        return run.run(record.objects(platform, releases, record.read(there or {}).charts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from time import monotonic, sleep
 
 from plimsoll.errors import ClusterError
@@ -11,7 +12,7 @@ from plimsoll.kube.answers import AnswerError, NotYet
 from plimsoll.kube.client import Client
 from plimsoll.kube.objects import MANAGER, Obj, Ref, annotations_of, get, items, labels, mapping, name, namespace, text
 from plimsoll.kube.pods import finished, gpu_requests
-from plimsoll.plan.patience import patiently
+from plimsoll.plan.patience import passes, patiently
 from plimsoll.plan.result import Item
 
 Tell = Callable[[str], None]
@@ -19,7 +20,6 @@ CORDONED = "plimsoll.dev/cordoned"  # annotation: closed by us, to be opened by 
 _NODE = "v1/Node"
 _MIG, _STATE = "nvidia.com/mig.config", "nvidia.com/mig.config.state"
 _PAUSE = 1.0
-_BUDGET = 429  # the eviction's answer where a PodDisruptionBudget forbids it
 
 
 def relabel(client: Client, item: Item, *, drain: bool, timeout: float, tell: Tell) -> None:
@@ -32,11 +32,7 @@ def relabel(client: Client, item: Item, *, drain: bool, timeout: float, tell: Te
     closed = False
     if item.disruptive and (held := _holders(client, node)):
         if not drain:
-            raise ClusterError(
-                f"its GPUs are to be cut anew, and {_named(held)} hold them",
-                where=f"Node/{node}",
-                hint="--drain evicts them first, within their disruption budgets; or wait until they end",
-            )
+            raise refused(node, [Ref.of(each) for each in held])
         _close(client, node)
         closed = True
         _empty(client, node, timeout, tell)
@@ -46,6 +42,15 @@ def relabel(client: Client, item: Item, *, drain: bool, timeout: float, tell: Te
     patiently(partial(client.patch, _NODE, node, {"metadata": {"labels": marks}}, manager=MANAGER))
     if closed:
         reopen(client, node, timeout=timeout, tell=tell)
+
+
+def refused(node: str, pods: list[Ref]) -> ClusterError:
+    """Why a node with GPU pods stays as it is without --drain."""
+    return ClusterError(
+        f"its GPUs are to be cut anew, and {_named(pods)} hold them",
+        where=f"Node/{node}",
+        hint="--drain evicts them first, within their disruption budgets; or wait until they end",
+    )
 
 
 def left_closed(client: Client) -> list[str]:
@@ -100,10 +105,11 @@ def _empty(client: Client, node: str, timeout: float, tell: Tell) -> None:
         for pod in held:
             if not text(pod, "metadata", "deletionTimestamp"):
                 _evict(client, pod)
-        tell(f"node {node}: waiting for {_named(held)}")
+        said = _named([Ref.of(each) for each in held])
+        tell(f"node {node}: waiting for {said}")
         if monotonic() > end:
             raise NotYet(
-                f"{_named(held)} did not leave within {timeout:g} s; the node stays closed",
+                f"{said} did not leave within {timeout:g} s; the node stays closed",
                 where=f"Node/{node}",
                 hint="a disruption budget or a long goodbye holds them; run apply again to go on",
             )
@@ -111,15 +117,18 @@ def _empty(client: Client, node: str, timeout: float, tell: Tell) -> None:
 
 
 def _evict(client: Client, pod: Obj) -> None:
+    """Ask once; what passes is asked again in the next round. Not of a pod that has come anew under the same name."""
     path = client.path("v1/Pod", name(pod), namespace(pod), "eviction")
     meta = {"name": name(pod), "namespace": namespace(pod)}
+    options = {"preconditions": {"uid": text(pod, "metadata", "uid")}}
     try:
-        client.post(path, {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": meta})
-    except AnswerError as refusal:
-        if refusal.status not in (_BUDGET, 404, 409) and refusal.status < 500:
+        client.post(path, {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": meta, "deleteOptions": options})
+    except ClusterError as refusal:
+        gone = isinstance(refusal, AnswerError) and refusal.status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+        if not (gone or passes(refusal)):  # 429: a PodDisruptionBudget forbids it now
             raise
 
 
-def _named(found: list[Obj]) -> str:
-    shown = ", ".join(str(Ref.of(each)) for each in found[:3])
+def _named(found: list[Ref]) -> str:
+    shown = ", ".join(map(str, found[:3]))
     return f"{shown} and {len(found) - 3} more" if len(found) > 3 else shown

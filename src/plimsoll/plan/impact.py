@@ -11,7 +11,7 @@ from plimsoll.gpus import mig, prices
 from plimsoll.kube import kinds, nodes, pods
 from plimsoll.kube.objects import Obj, Ref, items, labels, name, namespace, text
 from plimsoll.kube.snapshot import Coverage, Snapshot
-from plimsoll.plan.result import Action, Impact, Item, Row, Struck
+from plimsoll.plan.result import EVICTED, RESTARTED, Action, Impact, Item, Row, Struck
 from plimsoll.spec import derive
 from plimsoll.spec.model import Platform
 from plimsoll.spec.pools import Pool
@@ -47,10 +47,10 @@ def _struck(platform: Platform, planned: tuple[Item, ...], seen: Snapshot) -> li
     for item in planned:
         for node, why in _emptied(item, seen):
             for pod in pods.gpu_pods_by_node(seen).get(node, []):
-                strike(pod, "evicted", why)
+                strike(pod, EVICTED, why)
         for pod in _rolled(item, seen):
             verb = "goes" if item.action is Action.PRUNE else f"{item.action}s"
-            strike(pod, "restarted", f"{item.ref} {verb}")
+            strike(pod, RESTARTED, f"{item.ref} {verb}")
     return sorted(found.values(), key=lambda each: (each.team, each.pod))
 
 
@@ -70,7 +70,7 @@ def _emptied(item: Item, seen: Snapshot) -> list[tuple[str, str]]:
 
 def _of_driver(path: str) -> bool:
     """Whether a value of the chart is one that every driver pod is made anew for."""
-    return path.startswith(f"{_DRIVER}.") and not path.startswith(f"{_DRIVER}.upgradePolicy")
+    return path == _DRIVER or (path.startswith(f"{_DRIVER}.") and not path.startswith(f"{_DRIVER}.upgradePolicy"))
 
 
 def _rolled(item: Item, seen: Snapshot) -> list[Obj]:
@@ -91,7 +91,7 @@ def _rolled(item: Item, seen: Snapshot) -> list[Obj]:
 def _one(platform: Platform, pod: Obj, how: str, why: str, teams: dict[str, str], now: datetime | None) -> Struck:
     devices = pods.gpu_requests(pod)
     began = moment(text(pod, "status", "startTime"))
-    running = (now - began).total_seconds() if now and began else None
+    running = max(0.0, (now - began).total_seconds()) if now and began else None
     held = sum((_gpus(resource, number, platform) for resource, number in devices.items()), Decimal())
     return Struck(
         pod=Ref.of(pod),

@@ -7,6 +7,7 @@ declaration back, and `plan` speak of releases where only a snapshot is at hand.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import msgspec
 
@@ -33,11 +34,14 @@ def name(platform: str) -> str:
     return f"platform.{platform}"
 
 
-def objects(platform: Platform, charts: tuple[Chart, ...]) -> list[Obj]:
-    """The record of a declaration, and of what each chart was given."""
+def objects(platform: Platform, charts: tuple[Chart, ...], earlier: Mapping[str, str] | None = None) -> list[Obj]:
+    """The record of a declaration, and of what each chart was given.
+
+    earlier: the charts of the record that is there; those of pillars that were not applied this time stay.
+    """
     declared = platform.metadata.name
     text_ = to_yaml(platform)
-    data = {_CHARTS: msgspec.json.encode({each.name: summary(each) for each in charts}).decode()}
+    data = {_CHARTS: msgspec.json.encode({**(earlier or {}), **{each.name: summary(each) for each in charts}}).decode()}
     if len(text_.encode()) <= _BYTES_MAX:
         data[_DECLARATION] = text_
     kept = thing("v1", "ConfigMap", name(declared), NAMESPACE, data=data)

@@ -53,6 +53,9 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     chart: Chart | None = None
 
 
+EVICTED, RESTARTED = "evicted", "restarted"
+
+
 class Struck(msgspec.Struct, frozen=True, kw_only=True):
     """A pod that a change evicts or restarts.
 
@@ -63,7 +66,7 @@ class Struck(msgspec.Struct, frozen=True, kw_only=True):
     pod: Ref
     team: str
     node: str
-    how: str  # evicted | restarted
+    how: str  # EVICTED or RESTARTED
     why: str
     devices: dict[str, int]
     running: float | None
