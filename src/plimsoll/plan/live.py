@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -16,14 +17,19 @@ from plimsoll.kube.kinds import Kind
 from plimsoll.kube.objects import MANAGER, Obj, Ref, items, mapping, text
 from plimsoll.kube.redact import redacted
 from plimsoll.kube.snapshot import Coverage, Snapshot, Source, Unread
-from plimsoll.plan import releases
+from plimsoll.plan import local, releases
 from plimsoll.plan.fields import Field, differences, without
 from plimsoll.plan.model import MANAGED_BY, PLATFORM, Chart
 from plimsoll.plan.order import wave
+from plimsoll.plan.patience import passes
 from plimsoll.plan.result import Action, Item, Owner
 
 _SERVER_SIDE = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink")
 _CONFLICT = "FieldManagerConflict"
+# As the API server's own kinds and the CustomResourceDefinitions of others say it.
+_FIXED = re.compile(
+    r"immutable|may not (?:be )?change|cannot change|updates to \w+ spec for fields other than", re.IGNORECASE
+)
 _NEVER = frozenset({"Pod", "Event", "Node", "ReplicaSet", "ControllerRevision", "EndpointSlice", "Workload", "Job"})
 # What an impact is worked out from.
 _READ = (kinds.NODE, kinds.POD, kinds.NAMESPACE, kinds.CLUSTER_QUEUE, kinds.CLUSTER_POLICY)
@@ -52,7 +58,7 @@ class Cluster:
             return self._creation(base, obj) if creations else replace(base, action=Action.CREATE)
         if text(live, "metadata", "deletionTimestamp"):
             why = "it is being deleted, and something still holds it"
-            return replace(base, action=Action.BLOCKED, why=why, hint=_held(live))
+            return replace(base, action=Action.BLOCKED, why=why, hint=_held(live), judged=True)
         return self._change(base, obj, live)
 
     def _creation(self, base: Item, obj: Obj) -> Item:
@@ -62,6 +68,8 @@ class Cluster:
         except NotFound:  # its namespace is created before it
             return created
         except AnswerError as refusal:
+            if passes(refusal):
+                return created
             return replace(base, action=Action.BLOCKED, why=refusal.what, hint=refusal.hint, judged=True)
         return replace(created, judged=True)
 
@@ -80,6 +88,9 @@ class Cluster:
                     raise
                 after = self._client.apply(obj, manager=MANAGER, dry_run=True, strict=True)
         except AnswerError as refusal:
+            if passes(refusal):  # such as a webhook that is not up yet, for which an apply waits
+                fields = local.changes(obj, live)
+                return replace(base, action=Action.CHANGE if fields else Action.KEEP, fields=fields, why=refusal.what)
             if unchangeable(refusal):
                 why = f"a field that it was created with cannot change: {refusal.what}"
                 found = tuple(differences(_kept(live), _kept(dict(obj))))
@@ -139,9 +150,11 @@ class Cluster:
 
 
 def unchangeable(refusal: AnswerError) -> bool:
-    """Whether an object is refused because a field of it may never change."""
-    said = refusal.what.lower()
-    return refusal.status == HTTPStatus.UNPROCESSABLE_ENTITY and ("immutable" in said or "may not change" in said)
+    """Whether an object is refused for nothing but fields of it that may never change: anew, it would be taken."""
+    if refusal.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+        return False
+    said = [each.message for each in refusal.causes] or [refusal.what]
+    return all(_FIXED.search(each) for each in said)
 
 
 def _kept(obj: Obj) -> Mapping[str, Any]:

@@ -60,7 +60,7 @@ def plan(
     """
     seen = source.snapshot()
     asked = [(pillar, obj) for pillar, part in wanted.parts.items() for obj in part.objects]
-    coming = {crd for chart in wanted.charts for crd in chart.crds}
+    coming = {crd for chart in wanted.charts for crd in chart.crds if source.definition(crd) is None}
     found = [_release(chart, pillar, source, charts, wanted.platform) for pillar, chart in _charts(wanted)]
     with ThreadPoolExecutor(_WORKERS) as pool:
         work = [pool.submit(source.item, obj, pillar, creations=creations) for pillar, obj in asked]

@@ -25,7 +25,6 @@ _FIXED = {
     "ClusterRoleBinding": ("roleRef",),
     "LocalQueue": ("spec.clusterQueue",),
     "Topology": ("spec.levels",),
-    "WorkloadPriorityClass": ("value",),
     "PriorityClass": ("value",),
 }
 
