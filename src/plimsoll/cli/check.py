@@ -62,12 +62,15 @@ def command(
     plimsoll check --context prod --fail-on warning -o sarif > plimsoll.sarif
     """
     from plimsoll.kube.store import without_collector
+    from plimsoll.spec.settle import settled
 
     wanted = [_output(each) for each in outputs]
     if sum(place is None for _, place in wanted) > 1:
         raise click.BadParameter("only one report fits on stdout; give the others a file: FORMAT=FILE", param_hint="-o")
     checks = _select(pillars, _ids(only), _ids(skip))
     declared = options.load_platform(platform)
+    if declared is not None:
+        declared = settled(declared)  # `layout: auto` is what is rendered for it
     if declared is None and all(check.needs_platform for check in checks):
         raise InputError("nothing is left to ask", hint="these checks need a declaration: -f platform.yaml")
     waivers = declared.waivers if declared else ()

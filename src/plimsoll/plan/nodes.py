@@ -10,6 +10,8 @@ from plimsoll.plan.model import NodeRule
 from plimsoll.plan.order import RESOURCES
 from plimsoll.plan.result import Action, Item
 
+_OFF = "all-disabled"  # the value of nvidia.com/mig.config that cuts nothing
+
 
 def items(rules: Iterable[NodeRule], nodes: Iterable[Obj], pillar: str = "partition") -> list[Item]:
     """One item for each node of a pool, of the first whose rule selects it."""
@@ -32,7 +34,12 @@ def _item(rule: NodeRule, node: Obj, have: dict[str, str], pillar: str) -> Item:
         pillar=pillar,
         wave=RESOURCES,
         fields=fields,
-        disruptive=any(key in rule.disruptive for key in wrong),
+        disruptive=any(key in rule.disruptive and not _same(have.get(key), value) for key, value in wrong.items()),
         obj={"metadata": {"labels": wrong}},
         judged=True,
     )
+
+
+def _same(before: str | None, after: str | None) -> bool:
+    """Whether a label only says what is so already: MIG that nobody asked for is off."""
+    return not before and after == _OFF

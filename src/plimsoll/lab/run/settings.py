@@ -10,6 +10,7 @@ import msgspec
 from plimsoll.errors import InputError, LabError
 from plimsoll.spec.load import load
 from plimsoll.spec.model import Platform
+from plimsoll.spec.settle import settled
 
 PLACES = "XDG_STATE_HOME names another place for labs"
 ADDONS = ("kueue", "keda", "gpu-operator", "prometheus", "crds")
@@ -73,4 +74,4 @@ class Folder:
 
 def platform_of(settings: Settings) -> Platform | None:
     """The platform the lab was made for. Raises SpecError, which `lab up` has seen before."""
-    return load(settings.platform, "platform.yaml") if settings.platform else None
+    return settled(load(settings.platform, "platform.yaml")) if settings.platform else None
