@@ -14,7 +14,7 @@ from plimsoll.kube import kinds
 from plimsoll.kube.answers import AnswerError, Conflict, NotFound, Refused
 from plimsoll.kube.client import Client
 from plimsoll.kube.kinds import Kind
-from plimsoll.kube.objects import MANAGER, Obj, Ref, items, mapping, text
+from plimsoll.kube.objects import MANAGER, Obj, Ref, annotations_of, items, mapping, text
 from plimsoll.kube.redact import redacted
 from plimsoll.kube.snapshot import Coverage, Snapshot, Source, Unread
 from plimsoll.plan import local, releases
@@ -119,7 +119,7 @@ class Cluster:
         selector = f"owner=helm,name={chart.name}"
         found = releases.newest(self._client.list(kinds.SECRET, chart.namespace, labels=selector))
         if found is None:
-            if chart.crds and all(self.definition(each) is not None for each in chart.crds):
+            if self._of_others(chart):
                 return replace(base, why="there, and not by a chart of ours: left as it is", judged=True)
             return replace(base, action=Action.CREATE)
         fields = releases.changed(found.values, chart.values)
@@ -128,6 +128,21 @@ class Cluster:
         why = "" if found.status == "deployed" else f"its last revision is {found.status}"
         action = Action.CHANGE if fields or why else Action.KEEP
         return replace(base, action=action, fields=fields, why=why, judged=True)
+
+    def _of_others(self, chart: Chart) -> bool:
+        """Whether a system is there that no release of this chart made: its kinds and its Deployments.
+
+        Kinds alone are not enough: Helm creates them before it records the release, and may have been killed between.
+        """
+        if not all(self.definition(each) is not None for each in chart.crds):
+            return False
+        made_by = {"meta.helm.sh/release-name": chart.name, "meta.helm.sh/release-namespace": chart.namespace}
+        found = [
+            each
+            for name_ in chart.deployments
+            for each in self._client.list(kinds.DEPLOYMENT, fields=f"metadata.name={name_}")
+        ]
+        return any(not made_by.items() <= annotations_of(each).items() for each in found)
 
     def definition(self, crd: str) -> Obj | None:
         return self._client.get(kinds.CRD, crd)
