@@ -154,7 +154,7 @@ def play(bench: Bench, rounds: list[str], chance: random.Random) -> int:
         wrong = bench.converged(file)
         failed += bool(wrong)
         print(
-            f"{number + 1}/{len(rounds)} {what}: converged in {took:.1f} s{''.join(f'; {each}' for each in wrong)}",
+            f"{number + 1}/{len(rounds)} {what}: {took:.1f} s{''.join(f'; {each}' for each in wrong)}",
             flush=True,
         )
     print(f"{len(rounds)} rounds, {killed} runs killed before their end, {failed} did not converge")

@@ -113,13 +113,8 @@ class _Run:
         tell: Tell,
         lost: threading.Event,
     ) -> None:
-        self._client, self._options, self._charts, self._kubeconfig, self._tell = (
-            client,
-            options,
-            charts,
-            kubeconfig,
-            tell,
-        )
+        self._client, self._options, self._kubeconfig = client, options, kubeconfig
+        self._charts, self._tell = charts, tell
         asked = (Action.CREATE, Action.CHANGE, Action.REPLACE, *((Action.PRUNE,) if options.prune else ()))
         self._plan = plan
         self._lost = lost
@@ -137,8 +132,7 @@ class _Run:
             self._reopened()
             if self._options.wait:
                 self._wait(WAVES[-1], self._working())
-            for item in (each for each in self._work if each.action is Action.PRUNE):
-                self._prune(item)
+            self._prune([each for each in self._work if each.action is Action.PRUNE])
             for obj in kept:
                 patiently(partial(self._client.apply, obj, manager=MANAGER, strict=True))
         except PlimsollError as error:
@@ -200,7 +194,7 @@ class _Run:
         """What the next wave needs: webhooks and controllers of every chart answer."""
         refs = []
         for item in self._plan.items:
-            if item.chart is not None and not item.why:
+            if item.chart is not None and not item.foreign:
                 refs += [Ref(_CRDS, "CustomResourceDefinition", "", each) for each in item.chart.crds]
                 refs += [Ref("apps/v1", "Deployment", item.ref.namespace, each) for each in item.chart.deployments]
         self._wait(wave, refs)
@@ -213,7 +207,8 @@ class _Run:
     def _working(self) -> list[Ref]:
         """All that says of itself whether it works."""
         found = [each.ref for each in self._plan.items if each.action is not Action.PRUNE]
-        return found + [ref for each in self._plan.items if each.chart is not None for ref in each.chart.resources]
+        ours = [each.chart for each in self._plan.items if each.chart is not None and not each.foreign]
+        return found + [ref for chart in ours for ref in chart.resources]
 
     def _alone(self) -> None:
         if self._lost.is_set():
@@ -222,13 +217,18 @@ class _Run:
                 "another apply has taken over: ours was not heard of", where=self._plan.against, hint=hint
             )
 
-    def _prune(self, item: Item) -> None:
-        self._alone()
-        ref = item.ref
-        if ref.kind == "Namespace":
-            rollout.refuse_full(self._client, ref.name)
-        patiently(partial(self._client.delete, f"{ref.api_version}/{ref.kind}", ref.name, ref.namespace))
-        self._did("no longer declared", item)
+    def _prune(self, gone: list[Item]) -> None:
+        """Delete, and wait until finalizers have let go: the next apply must not meet what is on its way out."""
+        for item in gone:
+            self._alone()
+            ref = item.ref
+            if ref.kind == "Namespace":
+                rollout.refuse_full(self._client, ref.name)
+            patiently(partial(self._client.delete, f"{ref.api_version}/{ref.kind}", ref.name, ref.namespace))
+            self._did("no longer declared", item)
+        for ref in (each.ref for each in gone if self._options.wait):
+            self._say("no longer declared", f"{ref} goes")
+            rollout.gone(self._client, ref, timeout=self._options.timeout)
 
     def _wait(self, wave: str, refs: Iterable[Ref]) -> None:
         ready.wait(self._client, refs, timeout=self._options.timeout, tell=partial(self._say, wave))

@@ -120,7 +120,8 @@ class Cluster:
         found = releases.newest(self._client.list(kinds.SECRET, chart.namespace, labels=selector))
         if found is None:
             if self._of_others(chart):
-                return replace(base, why="there, and not by a chart of ours: left as it is", judged=True)
+                why = "there, and not by a chart of ours: left as it is"
+                return replace(base, why=why, judged=True, foreign=True)
             return replace(base, action=Action.CREATE)
         fields = releases.changed(found.values, chart.values)
         if found.version.lstrip("v") != version.lstrip("v"):

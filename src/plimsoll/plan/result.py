@@ -36,7 +36,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     fields: what changes. owners: conflicts with other managers. why: of BLOCKED, REPLACE, UNKNOWN and odd KEEPs.
     hint: what to do about it. judged: whether an API server has seen it (a dry run).
     disruptive: of a node: its GPU pods must go first. obj: the object as wanted, of a node its labels as a patch.
-    chart: of a release.
+    chart: of a release. foreign: a system that somebody else installed.
     """
 
     ref: Ref
@@ -51,6 +51,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     disruptive: bool = False
     obj: Obj | None = None
     chart: Chart | None = None
+    foreign: bool = False
 
 
 EVICTED, RESTARTED = "evicted", "restarted"

@@ -37,7 +37,13 @@ def replace(client: Client, ref: Ref, *, timeout: float) -> None:
     """Delete an object and wait until it is gone."""
     kind = f"{ref.api_version}/{ref.kind}"
     patiently(partial(client.delete, kind, ref.name, ref.namespace, propagation="Foreground"))
-    client.wait(kind, ref.name, ref.namespace, until=lambda obj: obj is None, timeout=timeout)
+    gone(client, ref, timeout=timeout)
+
+
+def gone(client: Client, ref: Ref, *, timeout: float) -> None:
+    """Wait until an object is there no more. Raises NotYet."""
+    kind = f"{ref.api_version}/{ref.kind}"
+    patiently(partial(client.wait, kind, ref.name, ref.namespace, until=lambda obj: obj is None, timeout=timeout))
 
 
 def refuse_full(client: Client, namespace: str) -> None:
