@@ -9,6 +9,7 @@ from plimsoll.cli.verbs import Verbs
 VERBS = {
     "build": "Build the programs of the lab, once per version.",
     "up": "Start a lab: a real control plane with fake GPU nodes.",
+    "adapt": "Print a declaration as a lab can run it.",
     "status": "Say which labs there are, what they run, and how to reach them.",
     "exec": "Run a command inside a lab's network.",
     "logs": "Print the end of a program's log.",
@@ -21,6 +22,7 @@ VERBS = {
 _WHERE = {
     "build": "lab_build:command",
     "up": "lab_life:up",
+    "adapt": "lab_adapt:command",
     "status": "lab_life:status",
     "exec": "lab_life:execute",
     "logs": "lab_life:logs",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,3 +55,45 @@ def test_a_target_that_is_gone_closes_the_call() -> None:
         return answer
 
     assert asyncio.run(scenario()) == b""
+
+
+async def _says(word: bytes) -> asyncio.Server:
+    async def say(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(word)
+        writer.close()
+        await writer.wait_closed()
+
+    return await asyncio.start_server(say, "127.0.0.1", 0)
+
+
+async def _heard(address: tuple[str, int]) -> bytes:
+    reader, writer = await asyncio.open_connection(*address)
+    said = await reader.read(-1)
+    writer.close()
+    await writer.wait_closed()
+    return said
+
+
+async def _moved() -> None:
+    old, new = await _says(b"old"), await _says(b"new")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    forwarder = Forwarder()
+    await forwarder.add("127.0.0.1", port, old.sockets[0].getsockname()[1])
+    assert await _heard(("127.0.0.1", port)) == b"old"
+    await forwarder.add("127.0.0.1", port, new.sockets[0].getsockname()[1])
+    assert await _heard(("127.0.0.1", port)) == b"new"
+    forwarder.remove("127.0.0.1", port)
+    forwarder.remove("127.0.0.1", port)
+    with pytest.raises(ConnectionRefusedError):
+        await _heard(("127.0.0.1", port))
+    await forwarder.add("127.0.0.1", port, old.sockets[0].getsockname()[1])
+    assert await _heard(("127.0.0.1", port)) == b"old"
+    await forwarder.close()
+    old.close()
+    new.close()
+    await asyncio.sleep(0.05)  # both ends of every call close
+
+
+def test_an_address_leads_where_it_was_last_told_and_nowhere_once_removed() -> None:
+    asyncio.run(_moved())

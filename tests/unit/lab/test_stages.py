@@ -12,6 +12,8 @@ import yaml
 import plimsoll.lab
 from plimsoll.kube.operands import BY_NAME
 from plimsoll.lab.hardware.operands import LABELS
+from plimsoll.lab.run.addons import BY_NAME as BY_ADDON
+from plimsoll.lab.run.follow import ANSWERS
 
 FILES = sorted((Path(plimsoll.lab.__file__).parent / "stages").glob("*.yaml"))
 STAGES = {stage["metadata"]["name"]: stage["spec"] for file in FILES for stage in yaml.safe_load_all(file.read_text())}
@@ -46,6 +48,15 @@ def test_operands_are_left_to_the_hardware_process(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(PODS))
 def test_a_stage_says_whether_it_means_pods_that_are_going(name: str) -> None:
     assert ".metadata.deletionTimestamp" in keys(PODS[name])
+
+
+def test_pods_whose_program_the_lab_runs_wait_until_it_answers() -> None:
+    (key,) = [each for each in keys(PODS["pod-ready"]) if ANSWERS in each]
+    for addon in BY_ADDON.values():
+        if followed := addon.followed:
+            assert len(followed.labels) == 1
+            for label, value in followed.labels.items():
+                assert f'["{followed.namespace}", "{label}", "{value}"]' in key
 
 
 def test_no_stage_writes_what_a_node_offers() -> None:

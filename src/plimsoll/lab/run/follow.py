@@ -144,6 +144,7 @@ class Follower:
     async def _started(self, process: Process, told: str) -> bool:
         """False where something else was asked for before it was ready. Raises LabError where it does not come up."""
         start = asyncio.create_task(process.start())
+        ready = False
         try:
             while not (await asyncio.wait((start,), timeout=_PAUSE))[0]:
                 with suppress(ClusterError):
@@ -151,9 +152,12 @@ class Follower:
                     if deployment is None or _hash(deployment) != told:
                         return False
             await start
+            ready = True
         finally:
-            start.cancel()
-            await asyncio.wait((start,))
+            if not ready:  # it may have become so in the last moment
+                start.cancel()
+                await asyncio.gather(start, return_exceptions=True)
+                await process.stop()
         return True
 
     async def _route(self, launch: Launch) -> None:
@@ -165,9 +169,10 @@ class Follower:
         """Nobody asks for it any more."""
         self._told = ""
         self._fallen.clear()
-        if process := self._cluster.processes.pop(self._followed.program, None):
+        if process := self._process:
             _log.info("%s: nothing asks for it", self._followed.program)
             await process.stop()
+            self._cluster.processes.pop(self._followed.program)
         for route in self._routes:
             self._cluster.forwarder.remove(*route)
         self._routes.clear()

@@ -63,9 +63,9 @@ class Process:
         if self._wanted:
             return
         self._wanted = True
-        await self._spawn()
-        self._watch = asyncio.create_task(self._keep())
         try:
+            await self._spawn()
+            self._watch = asyncio.create_task(self._keep())
             await self._until_ready()
         except BaseException:
             await self.stop()
@@ -84,6 +84,10 @@ class Process:
                 with suppress(ProcessLookupError):
                     child.kill()
                 await child.wait()
+            except asyncio.CancelledError:  # there is no time to wait, and nobody else will end it
+                with suppress(ProcessLookupError):
+                    child.kill()
+                raise
         if self._watch:
             self._watch.cancel()
             with suppress(asyncio.CancelledError):
@@ -103,8 +107,8 @@ class Process:
     async def _spawn(self) -> None:
         program = self.program
         with self.log.open("ab") as log:
-            try:
-                self._child = await asyncio.create_subprocess_exec(
+            born = asyncio.create_task(
+                asyncio.create_subprocess_exec(
                     *program.argv,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
@@ -113,6 +117,15 @@ class Process:
                     cwd=self._folder,
                     preexec_fn=partial(die_with, os.getpid()),
                 )
+            )
+            try:
+                self._child = await asyncio.shield(born)
+            except asyncio.CancelledError:  # it lives all the same, and nobody would know it
+                with suppress(OSError):
+                    child = await born
+                    child.kill()
+                    await child.wait()
+                raise
             except OSError as error:
                 raise LabError(f"cannot start: {error.strerror}", where=program.argv[0]) from None
         _log.info("%s runs as %d", program.name, self._child.pid)
