@@ -18,7 +18,7 @@ from plimsoll.lab.run.state import State, read
 from tests.lab.conftest import PRACTICE, Lab
 
 SETTINGS = Settings(
-    name="empty", addons=("kueue", "gpu-operator"), charts="wait", platform=(PRACTICE / "platform.yaml").read_text()
+    name="charts", addons=("kueue", "gpu-operator"), charts="wait", platform=(PRACTICE / "platform.yaml").read_text()
 )
 MANAGER = ("apps/v1/Deployment", "kueue-controller-manager", NAMESPACE)
 QUEUE = "kueue.x-k8s.io/v1beta2"
@@ -48,7 +48,7 @@ JOB: Obj = {
 def empty(labs: Path) -> Iterator[Lab]:
     """A lab with nodes and no chart."""
     state = launch.up(SETTINGS)
-    folder = launch.folder_of("empty")
+    folder = launch.folder_of("charts")
     made = Lab(folder, state)
     yield made
     made.client.close()
