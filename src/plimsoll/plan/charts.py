@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
-import yaml
 
 from plimsoll.errors import InputError
 from plimsoll.kube import helm
-from plimsoll.kube.objects import Obj, items, mapping, text
+from plimsoll.kube.objects import Obj, get, items, mapping, text
+from plimsoll.kube.yamldocs import documents
 from plimsoll.plan.model import Chart
 
 FOLDER = "PLIMSOLL_CHARTS"
@@ -84,7 +84,7 @@ def _version(file: str, chart: str) -> str:
 def version_of(place: Path) -> str:
     """What the chart's own Chart.yaml says; "" for an archive, whose name says it."""
     file = place / "Chart.yaml"
-    return str(yaml.safe_load(file.read_text(encoding="utf-8")).get("version", "")) if file.is_file() else ""
+    return next((str(get(each, "version") or "") for each in _read(file)), "") if file.is_file() else ""
 
 
 def problems(chart: Chart, place: Path | None, definition: Callable[[str], Obj | None]) -> Iterator[str]:
@@ -93,7 +93,7 @@ def problems(chart: Chart, place: Path | None, definition: Callable[[str], Obj |
     place: the unpacked chart, if there is one. definition: a CustomResourceDefinition by name, of the cluster.
     """
     if place is not None and (schema := helm.values_schema(place)):
-        for error in jsonschema_rs.validator_for(schema).iter_errors(chart.values):
+        for error in _validator(schema, place).iter_errors(chart.values):
             yield f"values.{'.'.join(map(str, error.instance_path))}: {error.message}"
     received: set[str] = set()
     for path, (crd, field) in chart.receives.items():
@@ -108,6 +108,15 @@ def problems(chart: Chart, place: Path | None, definition: Callable[[str], Obj |
         usual = helm.default_values(place)
         for each in _unknown(chart.values, usual, "", received):
             yield f"values.{each}: the chart has no such value"
+
+
+def _validator(schema: Obj, place: Path) -> Any:
+    """Of a chart's schema. Nothing is fetched for it: parts that lie elsewhere permit anything."""
+    try:
+        return jsonschema_rs.validator_for(schema, retriever=lambda _address: {})
+    except ValueError as error:
+        said = getattr(error, "message", str(error))
+        raise InputError(f"not a JSON schema: {said}", where=str(place / "values.schema.json")) from None
 
 
 def unreceived(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[str]:
@@ -158,10 +167,19 @@ def _schema(crd: Obj, field: str) -> Mapping[str, Any]:
 def _shipped(place: Path, crd: str) -> Obj | None:
     """A CustomResourceDefinition that the chart brings in its folder crds."""
     for file in sorted((place / "crds").glob("*.y*ml")) if (place / "crds").is_dir() else ():
-        for each in yaml.safe_load_all(file.read_text(encoding="utf-8")):
+        for each in _read(file):
             if isinstance(each, dict) and text(each, "metadata", "name") == crd:
                 return each
     return None
+
+
+def _read(file: Path) -> Iterator[Any]:
+    """The documents of a file of a chart. Raises InputError where it is no YAML."""
+    try:
+        written = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read it: {error}", where=str(file)) from None
+    return (found for _, found in documents(written, str(file)))
 
 
 def told(found: list[str], chart: Chart) -> InputError:
