@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from plimsoll.errors import PlimsollError
-from plimsoll.kube.objects import Obj, Ref, namespace
+from plimsoll.kube.client import Client
+from plimsoll.kube.objects import MANAGER, Obj, Ref, namespace
+from plimsoll.lab.run import launch
+from plimsoll.lab.run.fleet import DEFAULT_PLATFORM
+from plimsoll.lab.run.settings import Settings
 from plimsoll.pillars.render import render
-from plimsoll.plan.model import HOME, MANAGER
+from plimsoll.plan.model import HOME
 from plimsoll.spec.model import Platform
-from tests.lab.conftest import Lab
 from tests.platforms import SPACES, platforms
 
 
 @pytest.fixture(scope="module")
-def spaces(lab: Lab) -> Iterator[None]:
-    """The namespaces that rendered objects may be in: a dry run creates none."""
-    missing = [each for each in (*SPACES, HOME) if lab.client.get("v1/Namespace", each) is None]
-    for each in missing:
-        lab.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": each}})
-    yield
-    for each in missing:
-        lab.client.delete("v1/Namespace", each)
+def server(labs: Path) -> Iterator[Client]:
+    """A lab with every kind there is, and the namespaces that objects may be in: a dry run creates none."""
+    launch.up(Settings(name="accepting", addons=("kueue", "keda", "crds"), platform=DEFAULT_PLATFORM))
+    folder = launch.folder_of("accepting")
+    with Client(folder.kubeconfig) as client:
+        for space in (*SPACES, HOME, "gpu-operator"):
+            client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})
+        yield client
+    launch.down(folder)
 
 
 @given(declared=platforms())
@@ -34,10 +39,10 @@ def spaces(lab: Lab) -> Iterator[None]:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-def test_the_real_server_takes_all_that_is_rendered(lab: Lab, spaces: None, declared: Platform) -> None:
+def test_the_real_server_takes_all_that_is_rendered(server: Client, declared: Platform) -> None:
     def refused(obj: Obj) -> str:
         try:
-            lab.client.apply(obj, manager=MANAGER, dry_run=True, strict=True)
+            server.apply(obj, manager=MANAGER, dry_run=True, strict=True)
         except PlimsollError as error:
             return f"{Ref.of(obj)} in {namespace(obj) or 'the cluster'}: {error}"
         return ""
