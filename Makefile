@@ -5,7 +5,7 @@
 # make bench   the performance bars, each figure printed
 # make record  the practised platform recorded from the lab, healthy and with each fault
 # make golden  what render makes of each example, written anew for review
-# make soak    what takes too long for make test: every fault given live, 500 nodes with 5,000 pods
+# make soak    what takes too long for make test: every fault given live, 500 nodes with 5,000 pods, 120 kills of apply
 # make docs    generate docs/reference anew
 # make lock    compile requirements/*.lock anew
 
@@ -37,6 +37,7 @@ fix: .venv/dev.stamp
 	$(BIN)/python tools/docs.py
 
 bench: .venv/dev.stamp
+	$(BIN)/plimsoll lab build
 	$(BIN)/python bench/run.py
 
 record: .venv/dev.stamp
@@ -50,6 +51,7 @@ soak: .venv/dev.stamp
 	$(BIN)/plimsoll lab build
 	PLIMSOLL_FAULTS=all $(BIN)/pytest -n0 tests/lab/test_faults.py
 	$(BIN)/python bench/lab_scale.py
+	$(BIN)/python bench/apply_kills.py
 
 docs: .venv/dev.stamp
 	$(BIN)/python tools/docs.py

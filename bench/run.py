@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHES = ("help_start.py", "check_scale.py")
+BENCHES = ("help_start.py", "check_scale.py", "apply_speed.py")
 
 
 def main() -> int:
