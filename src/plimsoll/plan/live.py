@@ -17,7 +17,7 @@ from plimsoll.kube.kinds import Kind
 from plimsoll.kube.objects import MANAGER, Obj, Ref, annotations_of, items, mapping, text
 from plimsoll.kube.redact import redacted
 from plimsoll.kube.snapshot import Coverage, Snapshot, Source, Unread
-from plimsoll.plan import local, releases
+from plimsoll.plan import local, record, releases
 from plimsoll.plan.fields import Field, differences, without
 from plimsoll.plan.model import MANAGED_BY, PLATFORM, Chart
 from plimsoll.plan.order import wave
@@ -54,6 +54,8 @@ class Cluster:
             live = self.find(ref)
         except NotFound as missing:
             return replace(base, action=Action.BLOCKED, why=f"{missing.what}", hint=missing.hint)
+        except Refused as refusal:
+            return replace(base, action=Action.UNKNOWN, why=refusal.what, hint=refusal.hint)
         if live is None:
             return self._creation(base, obj) if creations else replace(base, action=Action.CREATE)
         if text(live, "metadata", "deletionTimestamp"):
@@ -68,7 +70,7 @@ class Cluster:
         except NotFound:  # its namespace is created before it
             return created
         except AnswerError as refusal:
-            if passes(refusal):
+            if passes(refusal) or _may_not(refusal):
                 return created
             return replace(base, action=Action.BLOCKED, why=refusal.what, hint=refusal.hint, judged=True)
         return replace(created, judged=True)
@@ -88,9 +90,11 @@ class Cluster:
                     raise
                 after = self._client.apply(obj, manager=MANAGER, dry_run=True, strict=True)
         except AnswerError as refusal:
-            if passes(refusal):  # such as a webhook that is not up yet, for which an apply waits
+            # A webhook that is not up yet, for which an apply waits; or an account that may only read.
+            if passes(refusal) or _may_not(refusal):
                 fields = local.changes(obj, live)
-                return replace(base, action=Action.CHANGE if fields else Action.KEEP, fields=fields, why=refusal.what)
+                why = "" if _may_not(refusal) else refusal.what
+                return replace(base, action=Action.CHANGE if fields else Action.KEEP, fields=fields, why=why)
             if unchangeable(refusal):
                 why = f"a field that it was created with cannot change: {refusal.what}"
                 found = tuple(differences(_kept(live), _kept(dict(obj))))
@@ -114,10 +118,17 @@ class Cluster:
                 continue
         return [each for each in found if _applied(each)]
 
-    def release(self, chart: Chart, version: str, base: Item, platform: str) -> Item:  # noqa: ARG002 - as Frozen's
+    def release(self, chart: Chart, version: str, base: Item, platform: str) -> Item:
         """What installing or upgrading a chart would change; `version` is what the chart at hand calls itself."""
         selector = f"owner=helm,name={chart.name}"
-        found = releases.newest(self._client.list(kinds.SECRET, chart.namespace, labels=selector))
+        try:
+            found = releases.newest(self._client.list(kinds.SECRET, chart.namespace, labels=selector))
+        except Refused as refusal:
+            if not _may_not(refusal):
+                raise
+            kept = self._client.get(kinds.CONFIG_MAP, record.name(platform), record.NAMESPACE)
+            there = all(self.definition(each) is not None for each in chart.crds)
+            return record.release(record.read(kept) if kept else None, chart, base, there=there)
         if found is None:
             if self._of_others(chart):
                 why = "there, and not by a chart of ours: left as it is"
@@ -171,6 +182,11 @@ def unchangeable(refusal: AnswerError) -> bool:
         return False
     said = [each.message for each in refusal.causes] or [refusal.what]
     return all(_FIXED.search(each) for each in said)
+
+
+def _may_not(refusal: AnswerError) -> bool:
+    """Whether the account lacks the right, so that its rules are not the object's fault. A plan needs only to read."""
+    return refusal.status == HTTPStatus.FORBIDDEN and " cannot " in refusal.message
 
 
 def _kept(obj: Obj) -> Mapping[str, Any]:

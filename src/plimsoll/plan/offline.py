@@ -72,15 +72,8 @@ class Frozen:
 
     def release(self, chart: Chart, version: str, base: Item, platform: str) -> Item:  # noqa: ARG002 - as Cluster's
         """Of a release: Helm's own records are Secrets, of which a snapshot holds no values; ours says what we gave."""
-        found = self.recorded(platform)
-        if found and (said := found.charts.get(chart.name)):
-            if said == record.summary(chart):
-                return base
-            return replace(base, action=Action.CHANGE, why="its version or values are not those last applied")
-        if chart.crds and all(self.definition(each) is not None for each in chart.crds):
-            why = "it is there; whether with these values no snapshot tells"
-            return replace(base, action=Action.UNKNOWN, why=why)
-        return replace(base, action=Action.CREATE)
+        there = bool(chart.crds) and all(self.definition(each) is not None for each in chart.crds)
+        return record.release(self.recorded(platform), chart, base, there=there)
 
 
 def kind_of(ref: Ref) -> Kind | None:

@@ -10,9 +10,11 @@ import hashlib
 from collections.abc import Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from plimsoll.kube.objects import Obj, mapping, text
 from plimsoll.plan.model import HOME, Chart, marked, thing
+from plimsoll.plan.result import Action, Item
 from plimsoll.spec.dump import to_yaml
 from plimsoll.spec.model import Platform
 
@@ -56,6 +58,17 @@ def read(found: Obj) -> Recorded:
     except msgspec.MsgspecError:
         charts = {}
     return Recorded(text(data, _DECLARATION), charts)
+
+
+def release(found: Recorded | None, chart: Chart, base: Item, *, there: bool) -> Item:
+    """What a release needs, as far as the record tells. `there`: whether the kinds it brings are in the cluster."""
+    if found and (said := found.charts.get(chart.name)):
+        if said == summary(chart):
+            return base
+        return replace(base, action=Action.CHANGE, why="its version or values are not those last applied")
+    if there:
+        return replace(base, action=Action.UNKNOWN, why="it is there; with which values was not to be read")
+    return replace(base, action=Action.CREATE)
 
 
 def summary(chart: Chart) -> str:
