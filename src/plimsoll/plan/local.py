@@ -45,24 +45,28 @@ _MERGED: dict[str, tuple[tuple[str, ...], ...]] = {
 # What the server adds to entries of lists that are one value. Source: the defaults of the API types.
 _ADDED = {
     ("protocol", "TCP"), ("scope", "*"), ("apiGroup", "rbac.authorization.k8s.io"), ("apiVersion", "v1"),
-    ("expirationSeconds", 3600), ("status", "True"),
+    ("expirationSeconds", 3600), ("status", "True"), ("matchPolicy", "Equivalent"),
 }  # fmt: skip
+_MATCHES = ("matchConstraints", "matchResources")  # of admission policies: they get selectors that select all
+_TEXTS = frozenset({"labels", "annotations", "matchLabels", "nodeLabels", "data"})  # maps in which "" is a value
 _UNSEEN = frozenset({"status", "managedFields", "resourceVersion", "uid", "generation", "creationTimestamp"})
 
 
 class _Marks(msgspec.Struct, frozen=True):
     """Who owns what below a place, in the form of managedFields: what we applied before, what each other wrote.
 
-    whole: the place is within a list that is one value, whose fields are nobody's alone.
+    whole: the place is within a list or map that is one value, whose fields are nobody's alone.
+    leaf: we own the place itself, and nothing below it.
     """
 
     ours: Mapping[str, Any]
     others: tuple[Mapping[str, Any], ...] = ()
     whole: bool = False
+    leaf: bool = False
 
     def at(self, mark: str) -> _Marks:
         others = tuple(mapping(each, mark) for each in self.others if mark in each)
-        return _Marks(mapping(self.ours, mark), others, self.whole)
+        return _Marks(mapping(self.ours, mark), others, self.whole, mark in self.ours and not self.ours[mark])
 
     def entry(self, key: tuple[str, ...], name: tuple[Any, ...]) -> _Marks:
         """Of an entry of a list that is merged by a key."""
@@ -70,6 +74,9 @@ class _Marks(msgspec.Struct, frozen=True):
 
     def _keys(self) -> Iterator[str]:
         return (mark for tree in (self.ours, *self.others) for mark in tree if mark.startswith("k:"))
+
+
+_WITHIN = _Marks({}, whole=True)
 
 
 def changes(wanted: Obj, live: Obj) -> tuple[Field, ...]:
@@ -98,7 +105,7 @@ def _maps(wanted: Mapping[str, Any], live: Mapping[str, Any], marks: _Marks, pat
             continue
         if f"f:{key}" in marks.ours:
             yield from _goes(value, marks.at(f"f:{key}"), join(path, key))
-        elif marks.whole and not (_plain(value) and (key, value) in _ADDED) and value not in (None, "", []):
+        elif marks.whole and not _added(path, key, value):
             yield Field(join(path, key), value, None)
 
 
@@ -106,8 +113,11 @@ def _unseen(path: str, key: str) -> bool:
     return path in ("", "metadata") and key in _UNSEEN
 
 
-def _plain(value: object) -> bool:
-    return type(value) in (str, int, bool)
+def _added(path: str, key: str, value: object) -> bool:
+    """Whether a field that nobody named is one of the server's."""
+    if value in (None, "", []) or (value == {} and path.endswith(_MATCHES)):
+        return True
+    return type(value) in (str, int) and (key, value) in _ADDED
 
 
 def _goes(value: Any, marks: _Marks, path: str) -> list[Field]:
@@ -120,9 +130,7 @@ def _goes(value: Any, marks: _Marks, path: str) -> list[Field]:
         ):
             return [Field(path, value, None)]
         return parts
-    if marks.others:
-        return []
-    return [Field(path, value, None)]
+    return [] if marks.others or value in ({}, []) else [Field(path, value, None)]
 
 
 def _value(wanted: Any, live: Any, marks: _Marks, path: str, key: str) -> Iterator[Field]:
@@ -130,7 +138,8 @@ def _value(wanted: Any, live: Any, marks: _Marks, path: str, key: str) -> Iterat
         if live is None and (wanted or marks.whole):
             yield Field(path, None, wanted)
         else:
-            yield from _maps(wanted, live or {}, marks, path)
+            one = key.endswith("elector") or marks.leaf  # of such all is ours: selectors are atomic
+            yield from _maps(wanted, live or {}, _WITHIN if one else marks, path)
     elif type(wanted) is list and (type(live) is list or live is None):
         yield from _lists(wanted, live or [], marks, path, key)
     elif not _same(wanted, live, key, _holder(path)):
@@ -138,7 +147,6 @@ def _value(wanted: Any, live: Any, marks: _Marks, path: str, key: str) -> Iterat
 
 
 def _lists(wanted: list[Any], live: list[Any], marks: _Marks, path: str, name: str) -> Iterator[Field]:
-    within = _Marks({}, whole=True)
     if not marks.whole and (key := _merge_key(name, wanted + live)) is not None:
         yield from _entries(wanted, live, marks, path, key)
     elif wanted and live and (key := list_key(wanted + live)) is not None:
@@ -146,15 +154,15 @@ def _lists(wanted: list[Any], live: list[Any], marks: _Marks, path: str, name: s
         for each in (*old, *(name for name in new if name not in old)):
             place = f"{path}[{label(each, key)}]"
             if each in old and each in new:
-                yield from _maps(new[each], old[each], within, place)
+                yield from _maps(new[each], old[each], _WITHIN, place)
             else:
                 yield Field(place, old.get(each), new.get(each))
         yield from _order([label(each, key) for each in old], [label(each, key) for each in new], path)
-    elif len(wanted) != len(live):
-        yield Field(path, live or None, wanted or None)
-    else:
+    elif len(wanted) == len(live) and all(type(each) is dict for each in wanted + live):
         for index, (one, other) in enumerate(zip(wanted, live, strict=True)):
-            yield from _value(one, other, within, f"{path}[{index}]", "")
+            yield from _maps(one, other, _WITHIN, f"{path}[{index}]")
+    elif wanted != live:
+        yield Field(path, live or None, wanted or None)
 
 
 def _order(before: list[str], after: list[str], path: str) -> Iterator[Field]:
@@ -219,7 +227,7 @@ def _same(wanted: Any, live: Any, key: str, holder: str) -> bool:
     if wanted == live and type(wanted) is type(live):
         return True
     if wanted in (None, "", [], {}) and live in (None, "", [], {}):
-        return True
+        return holder not in _TEXTS
     if key in _QUANTITY or holder in _QUANTITIES:
         return (amount := quantity(wanted)) is not None and amount == quantity(live)
     return type(wanted) in (int, float) and type(live) in (int, float) and wanted == live
