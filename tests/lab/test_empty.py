@@ -20,6 +20,7 @@ from tests.lab.conftest import PRACTICE, Lab
 SETTINGS = Settings(
     name="charts", addons=("kueue", "gpu-operator"), charts="wait", platform=(PRACTICE / "platform.yaml").read_text()
 )
+PATIENCE = 180.0  # seconds for a rollout, on two cores that others use, too
 MANAGER = ("apps/v1/Deployment", "kueue-controller-manager", NAMESPACE)
 QUEUE = "kueue.x-k8s.io/v1beta2"
 CLUSTER_QUEUE: Obj = {
@@ -62,7 +63,7 @@ def running(lab: Lab) -> dict[str, int]:
     return {each.name: each.pid for each in state.programs if each.pid}
 
 
-def until(look: Callable[[], bool], what: str, patience: float = 60.0) -> None:
+def until(look: Callable[[], bool], what: str, patience: float = 120.0) -> None:
     end = monotonic() + patience
     while not look():
         assert monotonic() < end, what
@@ -116,7 +117,7 @@ def test_nothing_of_the_charts_is_there_before_they_are_installed(empty: Lab) ->
 def test_a_program_comes_follows_and_goes_with_its_deployment(empty: Lab) -> None:
     client = empty.client
     kueue(empty)
-    empty.wait(*MANAGER, until=rolled_out)
+    empty.wait(*MANAGER, until=rolled_out, patience=PATIENCE)
     # Available means that its webhooks answer: nothing is tried twice from here on.
     client.create({"apiVersion": QUEUE, "kind": "ResourceFlavor", "metadata": {"name": "any"}})
     client.create(CLUSTER_QUEUE)
@@ -125,7 +126,7 @@ def test_a_program_comes_follows_and_goes_with_its_deployment(empty: Lab) -> Non
 
     first = running(empty)["kueue"]
     kueue(empty, manageJobsWithoutQueueName=True)
-    empty.wait(*MANAGER, until=rolled_out)
+    empty.wait(*MANAGER, until=rolled_out, patience=PATIENCE)
     assert suspended(empty)
     until(lambda: running(empty).get("kueue", first) != first, "the program with the new settings is not told of")
 
@@ -140,7 +141,7 @@ def test_a_program_comes_follows_and_goes_with_its_deployment(empty: Lab) -> Non
     assert helm.uninstall(name="kueue", namespace=NAMESPACE, kubeconfig=empty.folder.kubeconfig)
     until(lambda: "kueue" not in running(empty), "Kueue goes on without a Deployment")
     kueue(empty)
-    empty.wait(*MANAGER, until=rolled_out)
+    empty.wait(*MANAGER, until=rolled_out, patience=PATIENCE)
     client.create({"apiVersion": QUEUE, "kind": "ResourceFlavor", "metadata": {"name": "again"}})
 
 
@@ -162,5 +163,5 @@ def test_a_stopped_program_stays_stopped_whatever_its_deployment_says(lab: Lab) 
     assert "kueue" not in running(lab)
     assert not rolled_out(lab.client.get(*MANAGER)), "a new pod is not ready before its program"
     control.ask(lab.folder, "start", "kueue")
-    lab.wait(*MANAGER, until=rolled_out)
+    lab.wait(*MANAGER, until=rolled_out, patience=PATIENCE)
     assert running(lab)["kueue"] != first

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import yaml
 
-from plimsoll.errors import LabError
+from plimsoll.errors import ClusterError, LabError
 from plimsoll.lab.build.found import Found, Programs
 from plimsoll.lab.build.programs import Module
 from plimsoll.lab.run import charts
 from plimsoll.lab.run.addons import crds
+from plimsoll.lab.run.cluster import Cluster
 from plimsoll.spec.load import load
 
 PRACTICE = Path(__file__).parents[3] / "examples" / "practice" / "platform.yaml"
@@ -60,6 +65,34 @@ def test_they_say_the_release_and_nothing_else_is_changed(programs: Programs, tm
     assert (operator / "values.yaml").read_text() == VALUES["gpu-operator"]
     with pytest.raises(LabError, match="no chart keda"):
         charts.chart(folder, "keda")
+
+
+def test_a_kind_that_the_server_does_not_speak_of_yet_is_waited_for(
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charts.publish(programs, tmp_path / "charts")
+    said = ['no matches for kind "ClusterPolicy" in version "nvidia.com/v1"', "", "no such value"]
+    tries: list[Path] = []
+
+    def upgrade(chart: Path, **_: object) -> None:
+        tries.append(chart)
+        if said[len(tries) - 1]:
+            raise ClusterError(said[len(tries) - 1])
+
+    async def call(function: Callable[..., object], *args: object, **more: object) -> object:
+        return function(*args, **more)
+
+    monkeypatch.setattr("plimsoll.kube.helm.upgrade", upgrade)
+    monkeypatch.setattr(charts, "_PAUSE", 0.0)
+    access = SimpleNamespace(admin=tmp_path / "kubeconfig")
+    cluster = SimpleNamespace(
+        call=call, folder=SimpleNamespace(charts=tmp_path / "charts"), plane=SimpleNamespace(access=access)
+    )
+    asyncio.run(charts.install(cast(Cluster, cluster), "gpu-operator", "gpu-operator", {}))
+    assert [each.name for each in tries] == ["gpu-operator-v25.3.2"] * 2
+    with pytest.raises(ClusterError, match="no such value"):
+        asyncio.run(charts.install(cast(Cluster, cluster), "kueue", "kueue-system", {}))
+    assert len(tries) == 3
 
 
 def test_a_platform_without_a_prometheus_operator_gets_none_of_its_kinds() -> None:

@@ -6,12 +6,15 @@ the chart would say it is another one than the declaration asks for, and its ima
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 from pathlib import Path
 
-from plimsoll.errors import LabError
+from plimsoll.errors import LabError, PlimsollError
+from plimsoll.kube import helm
 from plimsoll.lab.build.found import Programs
+from plimsoll.lab.run.cluster import Cluster
 
 _PLACES = {"kueue": "charts/kueue", "gpu-operator": "deployments/gpu-operator"}
 # What its values say while it is developed, and what the released chart says.
@@ -19,6 +22,9 @@ _IMAGES = (
     (r"(?m)^(\s+tag:) release-\d+\.\d+$", r"\1 {version}"),
     (r"(?m)^(\s+pullPolicy:) Always$", r"\1 IfNotPresent"),
 )
+
+_UNKNOWN = "no matches for kind"  # Helm's words
+_PATIENCE, _PAUSE = 60.0, 1.0  # seconds
 
 
 def publish(programs: Programs, folder: Path) -> None:
@@ -45,3 +51,25 @@ def chart(folder: Path, name: str) -> Path:
     if not found:
         raise LabError(f"there is no chart {name}", where=str(folder))
     return found[0]
+
+
+async def install(cluster: Cluster, name: str, namespace: str, values: helm.Values) -> None:
+    """Install a chart, again while the API server does not speak of a kind that Helm has just put there."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _PATIENCE
+    while True:
+        try:
+            await cluster.call(
+                helm.upgrade,
+                chart(cluster.folder.charts, name),
+                name=name,
+                namespace=namespace,
+                values=values,
+                kubeconfig=cluster.plane.access.admin,
+            )
+        except PlimsollError as error:
+            if _UNKNOWN not in str(error) or loop.time() > end:
+                raise
+            await asyncio.sleep(_PAUSE)
+        else:
+            return

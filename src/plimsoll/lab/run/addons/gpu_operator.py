@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from plimsoll.kube import helm
 from plimsoll.kube.objects import Obj
 from plimsoll.lab import values
 from plimsoll.lab.run import charts, deployed
@@ -28,14 +27,7 @@ async def declare(cluster: Cluster) -> None:
             *values.config_maps(cluster.platform, NAMESPACE),
         ]
     )
-    await cluster.call(
-        helm.install,
-        charts.chart(cluster.folder.charts, "gpu-operator"),
-        name="gpu-operator",
-        namespace=NAMESPACE,
-        values=values.chart_values(cluster.platform),
-        kubeconfig=cluster.plane.access.admin,
-    )
+    await charts.install(cluster, "gpu-operator", NAMESPACE, values.chart_values(cluster.platform))
 
 
 async def launch(cluster: Cluster, deployment: Obj) -> Launch:

@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 
-from plimsoll.kube import helm
 from plimsoll.kube.objects import Obj, mapping, text
 from plimsoll.lab import values
 from plimsoll.lab.run import charts, deployed
@@ -28,14 +27,7 @@ async def declare(cluster: Cluster) -> None:
     """Install the chart."""
     chart = charts.chart(cluster.folder.charts, "kueue")
     settings = configuration(chart, values.kueue_config(cluster.platform))
-    await cluster.call(
-        helm.install,
-        chart,
-        name="kueue",
-        namespace=NAMESPACE,
-        values={"managerConfig": {"controllerManagerConfigYaml": settings}},
-        kubeconfig=cluster.plane.access.admin,
-    )
+    await charts.install(cluster, "kueue", NAMESPACE, {"managerConfig": {"controllerManagerConfigYaml": settings}})
 
 
 def configuration(chart: Path, ours: Mapping[str, Any]) -> str:
