@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from time import monotonic, sleep
 
 from plimsoll.errors import ClusterError
 from plimsoll.kube import helm, kinds
 from plimsoll.kube.client import Client
-from plimsoll.kube.objects import Ref, labels, name
+from plimsoll.kube.objects import Obj, Ref, labels, name, owner, text
 from plimsoll.kube.pods import finished
 from plimsoll.plan.model import Chart
 from plimsoll.plan.patience import patiently
 
+# What nobody brings back once it is deleted, and what works for somebody.
+_KEPT = (
+    kinds.POD, kinds.PVC, kinds.JOB, kinds.CRON_JOB, kinds.DEPLOYMENT, kinds.STATEFUL_SET, kinds.DAEMON_SET,
+    kinds.SERVICE, kinds.SECRET,
+)  # fmt: skip
+_CLUSTERS_OWN = ("kubernetes.io/service-account-token", "helm.sh/release.v1")
+_SETTLES, _PAUSE = 30.0, 1.0  # seconds
 _UNFINISHED = ("pending-install", "pending-upgrade", "pending-rollback")
 
 
@@ -47,12 +55,30 @@ def gone(client: Client, ref: Ref, *, timeout: float) -> None:
 
 
 def refuse_full(client: Client, namespace: str) -> None:
-    """A namespace takes all that is in it along. Raises ClusterError while pods run or volumes are claimed in it."""
-    pods = [each for each in client.list(kinds.POD, namespace) if not finished(each)]
-    claims = client.list(kinds.PVC, namespace)
-    if pods or claims:
-        raise ClusterError(
-            f"it still holds {len(pods)} running pods and {len(claims)} volume claims",
-            where=f"Namespace/{namespace}",
-            hint="empty it first: deleting it would delete them",
-        )
+    """A namespace takes all that is in it along. Raises ClusterError where somebody has something in it.
+
+    What goes with things that were deleted just now has a moment for it.
+    """
+    end = monotonic() + _SETTLES
+    while held := _held(client, namespace):
+        if monotonic() > end:
+            raise ClusterError(
+                f"it still holds {', '.join(f'{count} {plural}' for plural, count in held.items())}",
+                where=f"Namespace/{namespace}",
+                hint="empty it first: deleting it would delete them",
+            )
+        sleep(_PAUSE)
+
+
+def _held(client: Client, namespace: str) -> dict[str, int]:
+    """How much of each kind is there that is somebody's."""
+    found = {kind.plural: patiently(partial(client.list, kind, namespace)) for kind in _KEPT}
+    counts = {plural: sum(map(_somebodys, objects)) for plural, objects in found.items()}
+    return {plural: count for plural, count in counts.items() if count}
+
+
+def _somebodys(obj: Obj) -> bool:
+    """Pods count whoever made them: of what asked for them we may not know the kind."""
+    if finished(obj) or text(obj, "metadata", "deletionTimestamp") or text(obj, "type") in _CLUSTERS_OWN:
+        return False
+    return text(obj, "kind") == "Pod" or not owner(obj).get("controller")
