@@ -205,9 +205,9 @@ def _chosen(obj: Obj, query: dict[str, str]) -> bool:
 
 
 @contextmanager
-def serving(api: Api | None = None) -> Iterator[Api]:
+def serving(given: Api | None = None) -> Iterator[Api]:
     """The server on a free port of loopback, until the block ends."""
-    api = api or Api()
+    api = given or Api()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
