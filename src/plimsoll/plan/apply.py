@@ -77,6 +77,10 @@ def refusal(plan: Plan, options: Options) -> ClusterError | None:
         first = blocked[0]
         more = f" (and {len(blocked) - 1} more; `plimsoll plan` lists them)" if len(blocked) > 1 else ""
         return ClusterError(f"{first.why}{more}", where=str(first.ref), hint=first.hint)
+    if unread := [each for each in plan.items if each.action is Action.UNKNOWN]:
+        return ClusterError(
+            f"what is there cannot be read: {unread[0].why}", where=str(unread[0].ref), hint=unread[0].hint
+        )
     taken = [(each, owner) for each in plan.items for owner in each.owners]
     if taken and not options.force_conflicts:
         said = "; ".join(f"{owner.path} of {each.ref} is {owner.manager}'s" for each, owner in taken[:_SHOWN])

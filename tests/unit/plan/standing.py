@@ -74,6 +74,9 @@ class Cluster(writable.Api):
         if space and plural != "namespaces" and ("namespaces", "", space) not in self.objects:
             return 404, status(404, "NotFound", f'namespaces "{space}" not found', space)
         made = merged(there or {}, request.body)
+        if "apply-patch" in request.headers["Content-Type"]:
+            entry = {"manager": request.query["fieldManager"], "operation": "Apply", "fieldsV1": {}}
+            made["metadata"] = made["metadata"] | {"managedFields": [entry]}
         if request.query.get("dryRun"):
             return 200, made
         if made == there:
