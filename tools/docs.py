@@ -15,6 +15,7 @@ from plimsoll.cli.main import plimsoll
 from plimsoll.pillars import PILLARS, all_checks
 from plimsoll.report.json import schema as report_schema
 from plimsoll.report.page import page
+from plimsoll.report.plan.json import schema as plan_schema
 from plimsoll.spec.schema import json_schema as platform_schema
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
@@ -26,6 +27,7 @@ def pages() -> dict[Path, str]:
     found = {REFERENCE / "checks" / f"{check.id}.md": page(check) for check in all_checks()}
     found[REFERENCE / "checks" / "README.md"] = _index()
     found[REFERENCE / "report.schema.json"] = _json(report_schema())
+    found[REFERENCE / "plan.schema.json"] = _json(plan_schema())
     found[REFERENCE / "platform.schema.json"] = _json(platform_schema())
     found[REFERENCE / "cli.md"] = _help()
     return found

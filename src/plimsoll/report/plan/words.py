@@ -41,7 +41,7 @@ def sentence(plan: Plan) -> str:
     """The answer in one line."""
     kept = amount(plan.count(Action.KEEP), "object", "objects")
     if not plan.changes:
-        return f"No change: all {kept} are as declared"
+        return f"No change: {kept} as declared"
     counts = [f"{plan.count(each)} {_VERBS[each]}" for each in _ORDER if plan.count(each)]
     return f"{', '.join(counts)}; {kept} as declared"
 
@@ -71,7 +71,7 @@ def value(found: Any) -> str:
 def _lines(before: str, after: str) -> str:
     """How many lines of a long text come and go."""
     old, new = before.splitlines(), after.splitlines()
-    return f"{len(set(new) - set(old))} lines come, {len(set(old) - set(new))} go"
+    return f"lines +{len(set(new) - set(old))} -{len(set(old) - set(new))}"
 
 
 def held(struck: Struck) -> str:
