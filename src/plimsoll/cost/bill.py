@@ -1,0 +1,144 @@
+"""The bill: ledger × prices, cut as asked. Its lines add up to the price of the nodes, or there is no bill."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from plimsoll.cost import lines, split, tenants
+from plimsoll.cost.ledger import Ledger
+from plimsoll.cost.lines import By
+from plimsoll.cost.price import Carve, Facts, Rate, Tariff, unpriced
+from plimsoll.cost.request import Weights
+from plimsoll.cost.schema import USAGE
+from plimsoll.cost.store import Store
+from plimsoll.errors import InputError, PlimsollError
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked. began, ended: the window. top: as many lines, the dearest; what is left is one line. 0: all.
+
+    split, idle: as `observability.costs` says. weights: of tokens, for a cut by tenant.
+    """
+
+    by: By
+    began: int
+    ended: int
+    split: split.Split = "measured"
+    idle: Literal["shown", "spread"] = "shown"
+    carve: Carve = Carve()
+    weights: Weights = Weights()
+    top: int = 0
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One line. Money in micro-units; `cost` is the sum of its classes.
+
+    key: whose it is; "" is nobody. id: tells two of one name apart (jobs).
+    productive: held and busy. low: held, little done. idle: held, nothing done. unmeasured: held, nobody looked.
+    unallocated: free to be held. stranded: what a MIG layout leaves over. absent: GPUs a node is bought with and does
+    not show (starting, broken). host: carved out. spread: of others' unused time, where it is spread.
+    starting: of the held, from schedule until the containers ran.
+    gpu_ms: GPU time in milliseconds of a whole GPU. seen_ms: of it measured. busy_ms, sm_ms: measured × ratio.
+    energy: millijoules. pods: how many.
+    """
+
+    key: str
+    id: str = ""
+    cost: int
+    productive: int = 0
+    low: int = 0
+    idle: int = 0
+    unmeasured: int = 0
+    unallocated: int = 0
+    stranded: int = 0
+    absent: int = 0
+    host: int = 0
+    spread: int = 0
+    starting: int = 0
+    gpu_ms: int = 0
+    seen_ms: int = 0
+    busy_ms: int = 0
+    sm_ms: int = 0
+    energy: int = 0
+    pods: int = 0
+    requests: int = 0
+    prompt: int = 0
+    output: int = 0
+
+
+class Bill(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer. total: the price of the nodes, and the sum of the lines.
+
+    others: the sum of the lines beyond `top`; rest: how many those are.
+    horizon: until when meters watched; what has not ended is billed until then. unpriced: nodes without a price.
+    sources: what prices were taken from. stale: whether one of them is older than the book allows.
+    """
+
+    query: Query
+    currency: str
+    total: int
+    lines: tuple[Line, ...]
+    others: Line | None
+    rest: int
+    horizon: int
+    unpriced: tuple[str, ...]
+    sources: tuple[str, ...]
+    stale: bool
+
+
+class NotConservedError(PlimsollError):
+    """Our own bug: the lines of a bill do not add up."""
+
+
+def bill(ledger: Ledger, tariff: Tariff, query: Query) -> Bill:
+    """Answer a query. Raises NotConservedError where the lines do not add up to the price of the nodes."""
+    if query.ended <= query.began:
+        raise InputError("the window ends before it begins", hint="Give the earlier moment first.")
+    store = ledger.store
+    with store.reading():
+        horizon = ledger.horizon()
+        rates = _divided(ledger, tariff, query, horizon)
+        exact = sum((rate.per_hour or 0) * (rate.ended - rate.began) for _, rate in rates) * split.SCALE
+        for sql in lines.classes():
+            store.run(sql)
+        if query.by in ("model", "tenant"):
+            tenants.divide(ledger, query.began, query.ended, query.weights, by_tenant=query.by == "tenant")
+        for sql in lines.cut(query.by, spread=query.idle == "spread"):
+            store.run(sql)
+        _check(store, exact)
+        total = (exact + split.MICRO // 2) // split.MICRO
+        rows, others, rest = lines.rounded(store, total, query.top)
+    shown = tuple(Line(**row) for row in rows)
+    if sum(each["cost"] for each in (*rows, *([others] if others else []))) != total:
+        raise NotConservedError(f"the lines of this bill do not add up to {total} micro-units")
+    return Bill(
+        query=query, currency=tariff.currency, total=total, lines=shown, others=Line(**others) if others else None,
+        rest=rest, horizon=horizon, unpriced=tuple(unpriced(rates)),
+        sources=tuple(sorted({rate.source for _, rate in rates if rate.per_hour is not None})),
+        stale=any(rate.stale for _, rate in rates),
+    )  # fmt: skip
+
+
+def _divided(ledger: Ledger, tariff: Tariff, query: Query, horizon: int) -> list[tuple[Facts, Rate]]:
+    """Divide the price of every node of the window among its holders; that price."""
+    store = ledger.store
+    for sql in split.lives(query.began, query.ended, horizon):
+        store.run(sql)
+    pending = ledger.pending(USAGE, query.began, query.ended)
+    store.run(split.used(query.began, query.ended, pending=pending))
+    observed = split.quotes(store)
+    rates = [(node, rate) for node in split.facts(store) for rate in tariff.rates(node, observed)]
+    split.divide(store, rates, query.split, query.carve, (query.began, query.ended))
+    return rates
+
+
+def _check(store: Store, exact: int) -> None:
+    """Σ lines = Σ nodes, but for what divisions leave: less than one GPU costs in a millisecond."""
+    found = int(store.rows("SELECT COALESCE(SUM(cost), 0) FROM b_line")[0][0])
+    if abs(exact - found) >= split.MICRO:
+        raise NotConservedError(
+            f"the lines of this bill are {(found - exact) / split.MICRO:+.3f} micro-units off the price of the nodes",
+            hint="This is a bug: please report it with the ledger, or its export.",
+        )

@@ -1,0 +1,66 @@
+"""A ledger in one DuckDB file. One process writes, or many read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from plimsoll.cost.schema import TABLES, VERSION
+from plimsoll.errors import InputError
+
+MEMORY = "700MB"  # a bill of a month and a million jobs stays below a gigabyte, interpreter and all
+
+
+class Duck:
+    """See store.Store. path: a file, or `:memory:`. threads: 0 for as many as the machine has."""
+
+    def __init__(self, path: Path, *, read_only: bool = False, memory: str = MEMORY, threads: int = 0) -> None:
+        config: dict[str, Any] = {"memory_limit": memory, "preserve_insertion_order": False}
+        if threads:
+            config["threads"] = threads
+        try:
+            self._db = duckdb.connect(str(path), read_only=read_only, config=config)
+        except duckdb.Error as error:
+            raise InputError(
+                f"this ledger cannot be opened: {str(error).splitlines()[0]}", where=str(path),
+                hint="If another process writes it, try again or give the ledger to PostgreSQL: postgresql://…",
+            ) from None  # fmt: skip
+        self._db.execute("CREATE OR REPLACE TEMP MACRO div(a, b) AS a // b")
+        if not read_only:
+            for table in TABLES:
+                self._db.execute(table.ddl)
+            self._db.execute("CREATE TABLE IF NOT EXISTS plimsoll_ledger (version BIGINT PRIMARY KEY)")
+            self._db.execute("INSERT INTO plimsoll_ledger VALUES (?) ON CONFLICT DO NOTHING", [VERSION])
+
+    def run(self, sql: str, values: Sequence[object] = ()) -> None:
+        self._db.execute(sql, list(values))
+
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        return self._db.execute(sql, list(values)).fetchall()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        self._db.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    merging = writing  # the file has one writer
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("ROLLBACK")
+
+    def close(self) -> None:
+        self._db.close()

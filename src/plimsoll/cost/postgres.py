@@ -1,0 +1,96 @@
+"""A ledger in PostgreSQL, shared by several meters and readers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+
+from plimsoll.cost.schema import TABLES, VERSION
+from plimsoll.errors import ClusterError
+
+_LOCK = 0x706C696D  # "plim": the advisory lock of whoever makes tables or merges
+_MAKE = """
+DO $$ BEGIN
+  IF to_regtype('hugeint') IS NULL THEN CREATE DOMAIN hugeint AS numeric(39, 0); END IF;
+END $$"""
+
+
+@contextmanager
+def _spoken() -> Iterator[None]:
+    """A lost connection in our words: what was being written is written whole or not at all, so write it again."""
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise ClusterError(f"the ledger's database went away: {str(error).strip()}") from None
+
+
+class Postgres:
+    """See store.Store. address: `postgresql://user@host/database`."""
+
+    def __init__(self, address: str) -> None:
+        try:
+            self._db = psycopg.connect(address, autocommit=True, connect_timeout=10)
+        except psycopg.Error as error:
+            where = address.rpartition("@")[2]  # never the password
+            raise ClusterError(f"the ledger's database cannot be reached: {str(error).strip()}", where=where) from None
+        with self.merging():
+            self._db.execute(_MAKE)
+            for table in TABLES:
+                self._db.execute(table.ddl)
+                if not table.key:
+                    self._db.execute(f"CREATE INDEX IF NOT EXISTS {table.name}_began ON {table.name} (began)")
+            self._db.execute("CREATE TABLE IF NOT EXISTS plimsoll_ledger (version BIGINT PRIMARY KEY)")
+            self._db.execute("INSERT INTO plimsoll_ledger VALUES (%s) ON CONFLICT DO NOTHING", [VERSION])
+
+    def run(self, sql: str, values: Sequence[object] = ()) -> None:
+        self._execute(sql, values)
+
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        found = self._execute(sql, values).fetchall()
+        return [tuple(int(value) if isinstance(value, Decimal) else value for value in row) for row in found]
+
+    def _execute(self, sql: str, values: Sequence[object]) -> psycopg.Cursor[tuple[Any, ...]]:
+        with _spoken():
+            return self._db.execute(sql.replace("?", "%s").encode(), list(values) or None)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        with _spoken(), self._db.transaction():
+            yield
+
+    @contextmanager
+    def merging(self) -> Iterator[None]:
+        with _spoken():
+            # Of the session, and before the transaction: its snapshot must be younger than the last merge.
+            self._db.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+            try:
+                with self._state(keep=True):
+                    yield
+            finally:
+                if not self._db.closed:  # a lost session has lost its locks
+                    self._db.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        with _spoken(), self._state(keep=False):
+            yield
+
+    @contextmanager
+    def _state(self, *, keep: bool) -> Iterator[None]:
+        """A transaction that sees the state of its beginning."""
+        self._db.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        try:
+            yield
+        except BaseException:
+            keep = False
+            raise
+        finally:
+            if not self._db.closed:
+                self._db.execute("COMMIT" if keep else "ROLLBACK")
+
+    def close(self) -> None:
+        self._db.close()
