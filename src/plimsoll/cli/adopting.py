@@ -58,23 +58,39 @@ def adopt(
 
     found: read off the cluster. last: recorded there.
     """
-    platform = last or found
-    left = dict(_left(platform, source, charts, progress))
+    declared = last or found
+    managed, left = _managed(declared, source, charts, progress)
     for other in (_corrected(last, found), found) if last is not None and left else ():
-        if len(others := dict(_left(other, source, charts, progress))) < len(left):
-            platform, left = other, others
-    kept = tuple(pillar for pillar in PILLARS if pillar not in left)
-    managed = replace(platform, cluster=replace(platform.cluster, manage=kept))
-    return Adopted(managed, platform is last, left)
+        tried, others = _managed(other, source, charts, progress)
+        if len(others) < len(left):
+            declared, managed, left = other, tried, others
+    return Adopted(managed, declared is last, left)
 
 
-def _left(platform: Platform, source: Source, charts: Charts, progress: Progress | None) -> Iterable[tuple[str, str]]:
+def _managed(
+    platform: Platform, source: Source, charts: Charts, progress: Progress | None
+) -> tuple[Platform, dict[str, str]]:
+    """The declaration with the pillars that would change nothing, and by each other pillar what it would first.
+
+    What a pillar asks for depends on whom it finds beside it: it is asked again until all that stay change nothing.
+    """
+    left: dict[str, str] = {}
+    while True:
+        kept = tuple(pillar for pillar in PILLARS if pillar not in left)
+        managed = replace(platform, cluster=replace(platform.cluster, manage=kept))
+        more = dict(_left(managed, source, charts, progress))
+        if not more:
+            return managed, left
+        left |= more
+
+
+def _left(managed: Platform, source: Source, charts: Charts, progress: Progress | None) -> Iterable[tuple[str, str]]:
     """Pillars that would change something, and what first."""
-    everything = replace(platform, cluster=replace(platform.cluster, manage=PILLARS))
-    for number, pillar in enumerate(PILLARS):
+    pillars = managed.cluster.manage
+    for number, pillar in enumerate(pillars):
         if progress:
-            progress(pillar, number, len(PILLARS))
-        would = plan(everything, render(everything, (pillar,)), source, charts)
+            progress(pillar, number, len(pillars))
+        would = plan(managed, render(managed, (pillar,)), source, charts)
         if would.changes:
             yield pillar, _said(would)
 
