@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 import yaml
+from msgspec.structs import replace
 
 from plimsoll.errors import InputError
 from plimsoll.kube.declare import Declared, declare
