@@ -11,7 +11,7 @@ from plimsoll.gpus import mig, prices
 from plimsoll.kube import kinds, nodes, pods
 from plimsoll.kube.objects import Obj, Ref, items, labels, name, namespace, text
 from plimsoll.kube.snapshot import Coverage, Snapshot
-from plimsoll.plan.result import EVICTED, RESTARTED, Action, Impact, Item, Row, Struck
+from plimsoll.plan.result import DELETED, EVICTED, RESTARTED, Action, Impact, Item, Row, Struck
 from plimsoll.spec import derive
 from plimsoll.spec.model import Platform
 from plimsoll.spec.pools import Pool
@@ -19,6 +19,8 @@ from plimsoll.units import count, moment
 
 _DRIVER = "values.driver"
 _PROVIDERS = {"eks": "aws", "gke": "gcp", "aks": "azure"}  # as the price book names them
+_WORKLOADS = ("Deployment", "LeaderWorkerSet", "StatefulSet")
+_DISTURBING = (*_WORKLOADS, "NodePool")
 _OWNER = "karpenter.sh/nodepool"
 
 
@@ -27,11 +29,22 @@ def impact(platform: Platform, planned: Iterable[Item], seen: Snapshot) -> Impac
     planned = tuple(planned)
     return Impact(
         struck=tuple(_struck(platform, planned, seen)),
+        unseen=_unseen(planned, seen),
         capacity=tuple(_capacity(platform, seen)),
         quota=tuple(_quota(platform, seen)),
         cost=tuple(_cost(platform, seen)),
         currency=platform.observability.costs.currency,
     )
+
+
+def _unseen(planned: tuple[Item, ...], seen: Snapshot) -> str:
+    moved = (Action.CHANGE, Action.REPLACE, Action.PRUNE)
+    disturbs = any(
+        each.action in moved and (each.disruptive or each.chart is not None or each.ref.kind in _DISTURBING)
+        for each in planned
+    )
+    lacks = [kind.plural for kind in (kinds.NODE, kinds.POD) if seen.coverage(kind) is not Coverage.WHOLE]
+    return f"{' and '.join(lacks)} could not all be read: who is met is not known" if disturbs and lacks else ""
 
 
 def _struck(platform: Platform, planned: tuple[Item, ...], seen: Snapshot) -> list[Struck]:
@@ -50,7 +63,7 @@ def _struck(platform: Platform, planned: tuple[Item, ...], seen: Snapshot) -> li
                 strike(pod, EVICTED, why)
         for pod in _rolled(item, seen):
             verb = "goes" if item.action is Action.PRUNE else f"{item.action}s"
-            strike(pod, RESTARTED, f"{item.ref} {verb}")
+            strike(pod, DELETED if item.action is Action.PRUNE else RESTARTED, f"{item.ref} {verb}")
     return sorted(found.values(), key=lambda each: (each.team, each.pod))
 
 
@@ -75,7 +88,7 @@ def _of_driver(path: str) -> bool:
 
 def _rolled(item: Item, seen: Snapshot) -> list[Obj]:
     """Pods that a workload of ours starts anew, or that go with it."""
-    if item.ref.kind not in ("Deployment", "LeaderWorkerSet", "StatefulSet") or item.obj is None:
+    if item.ref.kind not in _WORKLOADS or item.obj is None:
         return []
     anew = any(each.path.startswith(("spec.template", "spec.leaderWorkerTemplate")) for each in item.fields)
     if item.action not in (Action.REPLACE, Action.PRUNE) and not (item.action is Action.CHANGE and anew):

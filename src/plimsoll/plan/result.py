@@ -54,7 +54,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     foreign: bool = False
 
 
-EVICTED, RESTARTED = "evicted", "restarted"
+EVICTED, RESTARTED, DELETED = "evicted", "restarted", "deleted"
 
 
 class Struck(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +67,7 @@ class Struck(msgspec.Struct, frozen=True, kw_only=True):
     pod: Ref
     team: str
     node: str
-    how: str  # EVICTED or RESTARTED
+    how: str  # EVICTED, RESTARTED or DELETED
     why: str
     devices: dict[str, int]
     running: float | None
@@ -87,10 +87,12 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
     """What a plan does beside what it changes.
 
     capacity: devices, pool by resource. quota: devices promised, team by pool and unit.
+    unseen: why it is unknown who is met, where it is; struck then holds only those that are known.
     cost: per hour with the fewest and the most nodes, in `currency`; None where a price is missing.
     """
 
     struck: tuple[Struck, ...] = ()
+    unseen: str = ""
     capacity: tuple[Row, ...] = ()
     quota: tuple[Row, ...] = ()
     cost: tuple[Row, ...] = ()

@@ -64,6 +64,7 @@ def full() -> Plan:
     )  # fmt: skip
     impact = Impact(
         struck=struck,
+        unseen="pods could not all be read: who is met is not known",
         capacity=(
             Row(of="h100", what="nvidia.com/gpu", before=8, after=0),
             Row(of="h100", what="nvidia.com/mig-1g.10gb", before=0, after=56),

@@ -72,6 +72,7 @@ def hostile() -> Plan:
         impact=Impact(
             struck=(Struck(pod=Ref("v1", "Pod", HOSTILE, HOSTILE), team=HOSTILE, node=HOSTILE, how=EVICTED, why=HOSTILE,
                            devices={HOSTILE: 1}, running=1.0, gpu_hours=1.0),),
+            unseen=HOSTILE,
             capacity=(Row(of=HOSTILE, what=HOSTILE, before=1, after=2),),
             quota=(Row(of=HOSTILE, what=HOSTILE, before=1, after=2),),
         ),

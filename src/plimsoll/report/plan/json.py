@@ -42,7 +42,7 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True, rename=_POD):
     name: str
     team: str
     node: str
-    how: str  # evicted | restarted
+    how: str  # evicted | restarted | deleted
     because: str
     devices: dict[str, int]  # that it holds, by resource
     running: float | None
@@ -53,6 +53,7 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What the plan does beside what it changes; numbers before and after, null where unknown."""
 
     pods: list[Pod]
+    unseen: str  # why others may be met, too; "" where all was seen
     capacity: tuple[Row, ...]  # devices offered, by pool and resource
     quota: tuple[Row, ...]  # devices promised, by team, pool and resource
     cost_per_hour: tuple[Row, ...]  # by pool, with the fewest and the most nodes that are declared
@@ -91,6 +92,7 @@ def render(plan: Plan) -> str:
         changes=[_change(each) for each in plan.changes],
         impact=Effect(
             pods=[_pod(each) for each in found.struck],
+            unseen=found.unseen,
             capacity=found.capacity,
             quota=found.quota,
             cost_per_hour=found.cost,

@@ -33,6 +33,8 @@ def render(plan: Plan) -> str:
             lines.append(f"| {' | '.join(cells)} |")
         if len(struck) > _ITEMS_MAX:
             lines += ["", f"And {len(struck) - _ITEMS_MAX} more."]
+    if plan.impact.unseen:
+        lines += ["", f"**{_text(plan.impact.unseen)}.**"]
     lines += _rows("Devices offered", "pool", plan.impact.capacity)
     lines += _rows("Devices promised", "team", plan.impact.quota)
     if plan.notes:

@@ -44,18 +44,19 @@ def render(plan: Plan, *, color: bool = False, width: int = 110) -> str:
             if item.pillar == pillar:
                 _item(console, item)
     _struck(console, plan.impact.struck)
+    if plan.impact.unseen:
+        _line(console, plan.impact.unseen, "magenta")
     _rows(console, "Devices offered", "pool", plan.impact.capacity)
     _rows(console, "Devices promised", "team", plan.impact.quota)
     console.print()
-    for said in words.money(plan):
+    for said in (*words.money(plan), *words.provisos(plan)):
         _line(console, said)
     _line(console, f"{words.sentence(plan)}.", "bold")
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
 def _item(console: Any, item: Item) -> None:
-    unseen = " (not yet judged by the server)" if item.action is Action.CREATE and not item.judged else ""
-    _line(console, f"{words.SIGNS[item.action]} {words.title(item)}{unseen}", _STYLES.get(item.action, ""), indent=2)
+    _line(console, f"{words.SIGNS[item.action]} {words.title(item)}", _STYLES.get(item.action, ""), indent=2)
     if item.why:
         _line(console, f"{item.why}{f' ({item.hint})' if item.hint else ''}", indent=6)
     for field in item.fields[:_FIELDS_MAX]:

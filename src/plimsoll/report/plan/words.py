@@ -103,6 +103,20 @@ def hours(struck: Iterable[Struck]) -> str:
     return f"{total:,.1f}{'' if None not in known else ' or more'}"
 
 
+def provisos(plan: Plan) -> list[str]:
+    """What is still open about a plan."""
+    found = []
+    if unseen := sum(each.action is Action.CREATE and not each.judged for each in plan.items):
+        found.append(
+            f"{amount(unseen, 'object is', 'objects are')} judged by the server only once what they need is there"
+        )
+    if any(each.action is Action.PRUNE for each in plan.items):
+        found.append("what is no longer declared goes only with --prune")
+    if any(each.action is Action.CHANGE and each.disruptive for each in plan.items) and plan.impact.struck:
+        found.append("nodes that pods hold GPUs of are given other partitions only with --drain")
+    return found
+
+
 def money(plan: Plan) -> list[str]:
     """Cost per hour now, and with the fewest and the most nodes declared; one sentence where all is known."""
     rows = plan.impact.cost
