@@ -6,7 +6,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from plimsoll.lab.telemetry import queue, serving, vllm
@@ -99,6 +99,7 @@ steps = st.lists(st.tuples(st.floats(0, 60), st.floats(0, 40), st.sampled_from([
 
 @settings(deadline=None)
 @given(steps)
+@example([(47.525390625, 1.0, 0.5), (0.0, 0.0, 0.0), (6.0, 6.103515625e-05, 0.5)])  # a cached token, and none in all
 def test_nothing_is_lost_and_counters_never_fall(said: list[tuple[float, float, float]]) -> None:
     server, now, came, last = Server(T0), T0, 0.0, None
     for pause, arriving, capacity in said:

@@ -35,12 +35,17 @@ def _whole(count: float) -> float:
     return float(int(count + 1e-6))
 
 
-def _prompt(server: Server) -> float:
-    return _whole(server.served * queue.PROMPT)
-
-
 def _cached(server: Server) -> float:
     return _whole(server.served * queue.PROMPT * queue.CACHED)
+
+
+def _computed(server: Server) -> float:
+    return _whole(server.served * queue.PROMPT * (1 - queue.CACHED))
+
+
+def _prompt(server: Server) -> float:
+    """Both together: the parts add up to it, and no part falls while another is rounded up."""
+    return _cached(server) + _computed(server)
 
 
 def _nothing(_: Server) -> float:
@@ -79,7 +84,7 @@ _FAMILIES = (
             lambda server: _whole(server.preempted)),
     _Family("prompt_tokens_total", "counter", "Number of prefill tokens processed.", _prompt),
     _Family("prompt_tokens_by_source_total", "counter", "Number of prompt tokens by source.",
-            ("source", (("local_compute", lambda server: _prompt(server) - _cached(server)),
+            ("source", (("local_compute", _computed),
                         ("local_cache_hit", _cached), ("external_kv_transfer", _nothing))), since=(0, 16)),
     _Family("prompt_tokens_cached_total", "counter", "Number of cached prompt tokens (local + external).", _cached,
             since=(0, 16)),
