@@ -31,7 +31,7 @@ def parse(text: str) -> dict[str, Family]:
     current: Family | None = None
     seen: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
     assert text == "" or text.endswith("\n")
-    for line in text.splitlines():
+    for line in text.removesuffix("\n").split("\n") if text else ():  # of all line ends only \n counts here
         if line.startswith("# HELP "):
             _, _, name, help_ = line.split(" ", 3)
             assert name not in helps, f"{name} is told of twice"
