@@ -231,6 +231,8 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "privileged": (
         _with("spec", "containers", 0, "securityContext", value={"privileged": True}), "GPUs need no privilege"),
     "token of nobody": (_with("spec", "automountServiceAccountToken", value=True), "ServiceAccount of its own"),
+    "a priority of the system's": (
+        _with("spec", "priorityClassName", value="system-node-critical"), "are the cluster's own"),
     "keys of a cloud": (_env("AWS_SECRET_ACCESS_KEY", None), "do not end by themselves"),
     "token of a hub": (_env("HF_TOKEN", "hf_x"), "take it from a Secret"),
     "development mode": (_env("VLLM_SERVER_DEV_MODE", "1"), "run code in it"),
@@ -279,6 +281,9 @@ def test_what_counts_as_a_gpu(doors: Doors) -> None:
     """Whole ones and parts, in any container, and claims; a pod without them needs no queue."""
     assert _answer(doors.client, _pod(doors.home, NO_QUEUE, gpus=False)) == ""
     assert "needs a queue" in _answer(doors.client, _pod(doors.home, NO_QUEUE, IN_INIT, gpus=False))
+    by_class = _with("spec", "containers", 0, "resources", "limits",
+                     value={"deviceclass.resource.kubernetes.io/gpu.nvidia.com": "1"})  # fmt: skip
+    assert "needs a queue" in _answer(doors.client, _pod(doors.home, NO_QUEUE, by_class, gpus=False))
     claim = _with("spec", "resourceClaims", value=[{"name": "g", "resourceClaimTemplateName": "t"}])
     assert "needs a queue" in _answer(doors.client, _pod(doors.home, NO_QUEUE, claim, gpus=False))
     assert "nvidia runtime class" in _answer(doors.client, _pod(doors.home, RUNTIME, gpus=False))
@@ -309,6 +314,70 @@ def test_what_a_person_of_the_team_may_do(doors: Doors) -> None:
                            {"spec": {"policyTypes": ["Ingress"]}}, doors.home)  # fmt: skip
     doors.client.patch("networking.k8s.io/v1/NetworkPolicy", "default-deny", {"metadata": {"labels": {"a": "b"}}},
                        doors.home)  # fmt: skip
+
+
+def _owned(by: Obj) -> Change:
+    made: Obj = {key: by[key] for key in ("apiVersion", "kind")}
+    made |= {"name": name(by), "uid": text(by, "metadata", "uid"), "controller": True}
+    return _with("metadata", "ownerReferences", value=[made])
+
+
+def _workload(doors: Doors, kind: str, *changes: Change, labels: Obj | None = None) -> Obj:
+    """A ReplicaSet or Job that names no queue, of pods with GPUs and these labels."""
+    pod = _pod(doors.home)
+    template: Obj = {"metadata": {"labels": {"app": "x", **(labels or {})}}, "spec": pod["spec"]}
+    spec: Obj = {"template": template}
+    if kind == "Job":
+        template["spec"]["restartPolicy"] = "Never"
+    else:
+        spec["selector"] = {"matchLabels": {"app": "x"}}
+    meta = {"name": f"w-{uuid.uuid4().hex[:8]}", "namespace": doors.home}
+    found: Obj = {
+        "apiVersion": "batch/v1" if kind == "Job" else "apps/v1",
+        "kind": kind,
+        "metadata": meta,
+        "spec": spec,
+    }
+    for change in changes:
+        change(found)
+    return found
+
+
+def test_nobody_poses_as_the_owner_that_kueue_manages(doors: Doors) -> None:
+    """Kueue holds no pod back whose owner it manages, and believes the pod, or what stands between, about its owner."""
+    cover = _workload(doors, "Job")
+    cover["metadata"]["labels"] = {QUEUE: "nowhere"}
+    job = _owned(doors.person.create(cover))
+    cron = _owned({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "c", "uid": str(uuid.uuid4())}})
+    for client in (doors.person, doors.client):
+        assert "only controllers say" in _answer(client, _pod(doors.home, job))
+        assert "only controllers say" in _answer(client, _workload(doors, "ReplicaSet", job))
+        assert _answer(client, _workload(doors, "Job", cron)) == ""  # kubectl create job --from=cronjob/…
+    assert _answer(doors.person, _pod(doors.home, job, gpus=False)) == ""
+    own = _workload(doors, "ReplicaSet")
+    own["spec"]["replicas"] = 0
+    doors.person.create(own)
+    kind, title = "apps/v1/ReplicaSet", name(own)
+    changed: Obj = {"metadata": {}}
+    job(changed)
+    with pytest.raises(ClusterError, match="only controllers say"):
+        doors.person.patch(kind, title, changed, doors.home)
+    doors.person.delete(kind, title, doors.home)
+
+
+def test_the_mark_of_a_started_job_is_kueues_to_set(doors: Doors) -> None:
+    """Also in the template of what names no queue: the pods are a controller's, and the mark is not."""
+    mark = {"kueue.x-k8s.io/podset": "main"}
+    assert "Kueue's to set" in _answer(doors.person, _workload(doors, "Job", labels=mark))
+    assert _answer(doors.person, _workload(doors, "Job")) == ""
+    sets = _workload(doors, "ReplicaSet", labels=mark)
+    doors.person.create(sets)
+    failed = doors.client.wait(
+        "apps/v1/ReplicaSet", name(sets), doors.home,
+        lambda obj: obj is not None and bool(condition(obj, "ReplicaFailure")), timeout=30,
+    )  # fmt: skip
+    assert "needs a queue" in text(condition(failed or {}, "ReplicaFailure"), "message")
+    doors.person.delete("apps/v1/ReplicaSet", name(sets), doors.home)
 
 
 def test_a_pod_that_waits_keeps_its_gate(doors: Doors) -> None:
@@ -402,7 +471,7 @@ def test_the_server_finds_nothing_wrong_with_the_expressions(doors: Doors) -> No
     """Every policy has been looked at by the server's type checker, which warns of none."""
     kind = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
     titles = [name(each) for each in doors.client.list(kind) if name(each).endswith(doors.home.removeprefix("door"))]
-    assert len(titles) == 9
+    assert len(titles) == 12
     for title in titles:
         seen = doors.client.wait(kind, title, "", lambda obj: bool(get(obj, "status", "typeChecking") is not None))
         assert not get(seen, "status", "typeChecking", "expressionWarnings")

@@ -136,6 +136,20 @@ def test_quotas_of_namespaces_say_every_kind_and_what_services_hold_beside() -> 
     assert "y/s" in policy
 
 
+def test_what_kueue_believes_of_owners_only_controllers_may_say() -> None:
+    declared = platform(pool("p"), teams=[{"name": "a", "quota": {"p": 1}}])
+    through = found(declared, "ValidatingAdmissionPolicy", "gpus-through-queues")["spec"]
+    assert any("ownerReferences" in each["expression"] for each in through["validations"])
+    assert "deviceclass.resource.kubernetes.io/" in through["matchConditions"][0]["expression"]
+    for title in ("owners-are-true", "jobs-do-not-say-started"):
+        assert found(declared, "ValidatingAdmissionPolicyBinding", title)["spec"]["validationActions"] == [
+            "Deny",
+            "Audit",
+        ]
+    rules = found(declared, "ValidatingAdmissionPolicy", "owners-are-true")["spec"]["matchConstraints"]["resourceRules"]
+    assert {"replicasets", "jobs", "statefulsets"} <= {name for rule in rules for name in rule["resources"]}
+
+
 def test_a_team_without_a_promise_has_no_queue() -> None:
     declared = platform(pool(), teams=[{"name": "a", "quota": {"p": 1}}, {"name": "idle"}])
     kinds = {(each["kind"], name(each), namespace(each)) for each in render(declared).objects}

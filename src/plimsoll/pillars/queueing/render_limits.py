@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from plimsoll.kube.objects import Obj
+from plimsoll.pillars.queueing.render_marks import CONTROLLER, OWNED, PODSET, policy
 from plimsoll.pillars.queueing.render_shares import shares
 from plimsoll.pillars.queueing.render_system import NAMESPACE
 from plimsoll.plan.cel import ASKS_FOR_GPUS
@@ -15,14 +16,10 @@ from plimsoll.spec.model import Platform
 
 THROUGH = "gpus-through-queues"
 GATES = "queue-gates-stay"
-_ADMISSION = "admissionregistration.k8s.io/v1"
 # Classes of the NVIDIA DRA driver whose devices are GPUs or parts of one.
 _CLASSES = ("gpu.nvidia.com", "mig.nvidia.com")
-# A controller of the cluster, and not a person or an account that a team's own pods may run as.
-_CONTROLLER = (
-    "request.userInfo.username.startsWith('system:') && "
-    "!request.userInfo.username.startsWith('system:serviceaccount:' + request.namespace + ':')"
-)
+# Kinds whose pods Kueue holds back one by one, by the queue's name: the mark of a started job is not for them.
+_ONE_BY_ONE = "['ReplicaSet', 'StatefulSet', 'DaemonSet', 'ReplicationController']"
 _GATE = "g.name.startsWith('kueue.x-k8s.io/')"
 
 
@@ -64,8 +61,10 @@ def _through(platform: Platform) -> Iterator[Obj]:
     """GPU pods belong to a team and come through its queue.
 
     Kueue marks the pods of everything it manages: those it holds back itself with the queue's name, those of a job
-    it has started with their podset. The second mark counts only on pods that a controller made, since
-    anybody could write it on their own. Outside of teams' namespaces no pod gets a GPU, but for the system's.
+    it has started with their podset. The second mark counts only on pods that a controller made for a job, since
+    anybody could write it on their own or into a Deployment, and the first not on pods that somebody says a
+    controller has made: Kueue leaves those to their owner. Outside of teams' namespaces no pod gets a GPU, but for the
+    system's.
     """
     system = sorted({"kube-system", platform.operator.namespace, NAMESPACE, HOME})
     aside = sorted(
@@ -74,11 +73,16 @@ def _through(platform: Platform) -> Iterator[Obj]:
     labels = "has(object.metadata.labels)"
     variables = [
         {"name": "team", "expression": _of_team(platform)},
-        {"name": "controller", "expression": _CONTROLLER},
+        {"name": "controller", "expression": CONTROLLER},
+        {
+            "name": "started",
+            "expression": f"variables.controller && {labels} && '{PODSET}' in object.metadata.labels && "
+            "!(has(object.metadata.ownerReferences) && "
+            f"object.metadata.ownerReferences.exists(o, o.kind in {_ONE_BY_ONE}))",
+        },
         {
             "name": "queued",
-            "expression": f"{labels} && ('kueue.x-k8s.io/queue-name' in object.metadata.labels || "
-            "('kueue.x-k8s.io/podset' in object.metadata.labels && variables.controller))",
+            "expression": f"variables.started || ({labels} && 'kueue.x-k8s.io/queue-name' in object.metadata.labels)",
         },
     ]
     passes = "variables.queued"
@@ -104,21 +108,21 @@ def _through(platform: Platform) -> Iterator[Obj]:
             "message": "a pod with GPUs needs a queue: set the label kueue.x-k8s.io/queue-name of its Job, Deployment "
             "or StatefulSet",
         },
-    ]
-    yield thing(
-        _ADMISSION,
-        "ValidatingAdmissionPolicy",
-        THROUGH,
-        spec={
-            "failurePolicy": "Fail",
-            "matchConstraints": {"resourceRules": [_pods("CREATE")]},
-            "matchConditions": [{"name": "asks-for-gpus", "expression": ASKS_FOR_GPUS}],
-            "variables": variables,
-            "validations": validations,
+        {
+            "expression": f"!({OWNED}) || variables.controller",
+            "reason": "Forbidden",
+            "message": "only controllers say that they made a pod: leave out ownerReferences with controller: true",
         },
-    )
+    ]
     outside = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": system}
-    yield _binding(THROUGH, {"matchExpressions": [outside]})
+    yield from policy(
+        THROUGH,
+        [_pods("CREATE")],
+        validations,
+        {"matchExpressions": [outside]},
+        matchConditions=[{"name": "asks-for-gpus", "expression": ASKS_FOR_GPUS}],
+        variables=variables,
+    )
 
 
 def _of_team(platform: Platform) -> str:
@@ -132,38 +136,20 @@ def _gates(platform: Platform) -> Iterator[Obj]:
     held = f"has(oldObject.spec.schedulingGates) && oldObject.spec.schedulingGates.exists(g, {_GATE})"
     left = f"has(object.spec.schedulingGates) ? object.spec.schedulingGates.filter(g, {_GATE}).size() : 0"
     kept = f"({left}) == oldObject.spec.schedulingGates.filter(g, {_GATE}).size()"
-    yield thing(
-        _ADMISSION,
-        "ValidatingAdmissionPolicy",
+    yield from policy(
         GATES,
-        spec={
-            "failurePolicy": "Fail",
-            "matchConstraints": {"resourceRules": [_pods("UPDATE")]},
-            "matchConditions": [{"name": "waits-in-a-queue", "expression": held}],
-            "validations": [
-                {
-                    "expression": f"({kept}) || ({_CONTROLLER})",
-                    "reason": "Forbidden",
-                    "message": "this pod waits in a queue: Kueue takes its scheduling gates off when it is admitted",
-                }
-            ],
-        },
+        [_pods("UPDATE")],
+        [
+            {
+                "expression": f"({kept}) || ({CONTROLLER})",
+                "reason": "Forbidden",
+                "message": "this pod waits in a queue: Kueue takes its scheduling gates off when it is admitted",
+            }
+        ],
+        derive.home_selector(platform),
+        matchConditions=[{"name": "waits-in-a-queue", "expression": held}],
     )
-    yield _binding(GATES, derive.home_selector(platform))
 
 
 def _pods(operation: str) -> Obj:
     return {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": [operation]}
-
-
-def _binding(policy: str, namespaces: Obj) -> Obj:
-    return thing(
-        _ADMISSION,
-        "ValidatingAdmissionPolicyBinding",
-        policy,
-        spec={
-            "policyName": policy,
-            "validationActions": ["Deny", "Audit"],
-            "matchResources": {"namespaceSelector": namespaces},
-        },
-    )

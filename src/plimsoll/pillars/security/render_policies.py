@@ -38,6 +38,7 @@ _INTERNAL = {
 def objects(platform: Platform) -> Iterator[Obj]:
     yield from _asked_for(platform)
     yield from _inside(platform)
+    yield from _priorities(platform)
     yield from _credentials(platform)
     yield from _token_secrets(platform)
     if platform.security.network == "default-deny":
@@ -114,6 +115,21 @@ def _inside(platform: Platform) -> Iterator[Obj]:
         ],
         matchConditions=[{"name": "asks-for-gpus", "expression": ASKS_FOR_GPUS}],
         variables=[CONTAINERS],
+    )
+
+
+def _priorities(platform: Platform) -> Iterator[Obj]:
+    """The API server lets anybody use the classes that it made for itself, and they drive out every other pod."""
+    yield from policy(
+        platform,
+        "system-comes-first",
+        [PODS],
+        [
+            refused(
+                "!has(object.spec.priorityClassName) || !object.spec.priorityClassName.startsWith('system-')",
+                "priorities that begin with system- are the cluster's own, and drive out the pods of everybody else",
+            )
+        ],
     )
 
 
