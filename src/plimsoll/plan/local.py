@@ -42,10 +42,11 @@ _MERGED: dict[str, tuple[tuple[str, ...], ...]] = {
     "ownerReferences": (("uid",),),
     "conditions": (("type",),),
 }  # fmt: skip
-# What the server adds to entries of lists that are one value. Source: the defaults of the API types.
+# What the server adds to entries of lists that are one value. Source: the defaults of the API types, and of the
+# Prometheus Operator's for `action` of a relabeling.
 _ADDED = {
     ("protocol", "TCP"), ("scope", "*"), ("apiGroup", "rbac.authorization.k8s.io"), ("apiVersion", "v1"),
-    ("expirationSeconds", 3600), ("status", "True"), ("matchPolicy", "Equivalent"),
+    ("expirationSeconds", 3600), ("status", "True"), ("matchPolicy", "Equivalent"), ("action", "replace"),
 }  # fmt: skip
 _MATCHES = ("matchConstraints", "matchResources")  # of admission policies: they get selectors that select all
 _TEXTS = frozenset({"labels", "annotations", "matchLabels", "nodeLabels", "data"})  # maps in which "" is a value

@@ -186,3 +186,11 @@ def test_the_selectors_that_policies_are_given_do_not_show() -> None:
 def test_odd_objects_end_no_plan(live: Obj) -> None:
     wanted = obj({"a": "b"}, spec={"containers": [{"name": "a", "image": "i"}]})
     assert changes(wanted, {"apiVersion": "v1", "kind": "Pod", **live})
+
+
+def test_what_a_relabeling_does_where_it_says_nothing_is_a_default() -> None:
+    rules = [{"sourceLabels": ["a"], "targetLabel": "b"}]
+    live = obj(spec={"endpoints": [{"port": "m", "relabelings": [{**rules[0], "action": "replace"}]}]})
+    assert changes(obj(spec={"endpoints": [{"port": "m", "relabelings": rules}]}), live) == []
+    live["spec"]["endpoints"][0]["relabelings"][0]["action"] = "drop"
+    assert changes(obj(spec={"endpoints": [{"port": "m", "relabelings": rules}]}), live) != []
