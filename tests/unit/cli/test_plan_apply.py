@@ -103,9 +103,10 @@ def test_what_is_ours_and_no_longer_declared_is_to_prune(monkeypatch: pytest.Mon
 def test_markdown_goes_to_stdout_and_notes_of_a_table_to_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "planned", lambda *_: full())
     assert run("x", "-o", "markdown").stdout.startswith("# Plan for `acme`")
-    done = run("x")
+    done = run("x", "--notes")
     assert "note: Mirror the images first." in done.stderr
     assert "Mirror" not in done.stdout
+    assert "--notes" in run("x").stderr, "without it, it is said that there are some"
 
 
 @pytest.mark.parametrize(
