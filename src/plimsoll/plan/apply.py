@@ -127,7 +127,11 @@ class _Run:
 
     def run(self, kept: list[Obj]) -> tuple[Item, ...]:
         """All of it; `kept` is applied last, when everything else is."""
+        gone = [each for each in self._work if each.action is Action.PRUNE]
         try:
+            going = {each.ref for each in gone}
+            for ref in (each.ref for each in gone if each.ref.kind == "Namespace"):
+                rollout.refuse_used(self._client, ref.name, going)
             for number, wave in enumerate(WAVES):
                 here = [each for each in self._work if each.wave == number and each.action is not Action.PRUNE]
                 self._wave(wave, here)
@@ -136,12 +140,12 @@ class _Run:
             self._reopened()
             if self._options.wait:
                 self._wait(WAVES[-1], self._working())
-            self._prune([each for each in self._work if each.action is Action.PRUNE])
+            self._prune(gone)
             for obj in kept:
                 patiently(partial(self._client.apply, obj, manager=MANAGER, strict=True))
         except PlimsollError as error:
-            gone = {id(each) for each in self._done}
-            left = tuple(each for each in self._work if id(each) not in gone)
+            carried = {id(each) for each in self._done}
+            left = tuple(each for each in self._work if id(each) not in carried)
             raise Stopped(error, tuple(self._done), left) from error
         return tuple(self._done)
 

@@ -101,7 +101,15 @@ def _of_daemon(pod: Obj) -> bool:
 def _empty(client: Client, node: str, timeout: float, tell: Tell) -> None:
     """Evict until no pod holds a GPU there; budgets are kept, so it may take until they allow it."""
     end = monotonic() + timeout
+    first: set[str] | None = None
     while held := _holders(client, node):
+        first = first or {text(each, "metadata", "uid") for each in held}
+        if back := [each for each in held if text(each, "metadata", "uid") not in first and _ignores_closing(each)]:
+            raise ClusterError(
+                f"{_named([Ref.of(each) for each in back])} came to the closed node; the node stays closed",
+                where=f"Node/{node}",
+                hint="pods that tolerate every taint come back whenever they are evicted: scale what makes them to 0",
+            )
         for pod in held:
             if not text(pod, "metadata", "deletionTimestamp"):
                 _evict(client, pod)
@@ -114,6 +122,15 @@ def _empty(client: Client, node: str, timeout: float, tell: Tell) -> None:
                 hint="a disruption budget or a long goodbye holds them; run apply again to go on",
             )
         sleep(_PAUSE)
+
+
+def _ignores_closing(pod: Obj) -> bool:
+    """Whether the scheduler puts a pod on a node that takes none."""
+    return any(
+        each.get("key") in (None, "", "node.kubernetes.io/unschedulable")
+        and each.get("effect") in (None, "", "NoSchedule")
+        for each in items(pod, "spec", "tolerations")
+    )
 
 
 def _evict(client: Client, pod: Obj) -> None:

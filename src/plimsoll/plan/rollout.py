@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
@@ -54,6 +55,23 @@ def gone(client: Client, ref: Ref, *, timeout: float) -> None:
     patiently(partial(client.wait, kind, ref.name, ref.namespace, until=lambda obj: obj is None, timeout=timeout))
 
 
+def refuse_used(client: Client, namespace: str, going: Collection[Ref]) -> None:
+    """Before anything is deleted: raises ClusterError where a namespace would not be empty without what is `going`.
+
+    Else its quota, its policies and its team's rights would be gone, and what somebody runs there would run on.
+    """
+    known = {(ref.kind, ref.name) for ref in going if ref.namespace == namespace}
+    counts: dict[str, int] = {}
+    for kind in _KEPT:
+        found = patiently(partial(client.list, kind, namespace))
+        # What has a controller goes with it, or is counted as what that controller acts on.
+        held = [each for each in found if _somebodys(each) and not owner(each).get("controller")]
+        if count := sum((kind.kind, name(each)) not in known for each in held):
+            counts[kind.plural] = count
+    if counts:
+        raise _full(namespace, counts)
+
+
 def refuse_full(client: Client, namespace: str) -> None:
     """A namespace takes all that is in it along. Raises ClusterError where somebody has something in it.
 
@@ -62,12 +80,16 @@ def refuse_full(client: Client, namespace: str) -> None:
     end = monotonic() + _SETTLES
     while held := _held(client, namespace):
         if monotonic() > end:
-            raise ClusterError(
-                f"it still holds {', '.join(f'{count} {plural}' for plural, count in held.items())}",
-                where=f"Namespace/{namespace}",
-                hint="empty it first: deleting it would delete them",
-            )
+            raise _full(namespace, held)
         sleep(_PAUSE)
+
+
+def _full(namespace: str, counts: dict[str, int]) -> ClusterError:
+    return ClusterError(
+        f"it still holds {', '.join(f'{count} {plural}' for plural, count in counts.items())}",
+        where=f"Namespace/{namespace}",
+        hint="empty it first: deleting it would delete them",
+    )
 
 
 def _held(client: Client, namespace: str) -> dict[str, int]:

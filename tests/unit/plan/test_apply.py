@@ -361,6 +361,18 @@ def test_a_namespace_with_anything_in_it_is_not_pruned(site: Site, kind: str, he
     assert site.api.stands("namespaces", "team-a") is not None
 
 
+def test_what_is_in_use_keeps_its_guards(site: Site) -> None:
+    """A team with something of its own loses neither its rights nor its quota, nor what runs beside it."""
+    objects = part(thing("v1", "Service", "ours", "team-a", spec={})).objects
+    site.apply(Part(objects=objects))
+    site.api.keep("jobs", {"metadata": {"name": "x", "namespace": "team-a"}, "spec": {}})
+    error = site.stopped(Part(), prune=True)
+    assert "it still holds 1 jobs\n0 of 6" in error.what
+    assert len(site.plan(Part()).changes) == 6
+    site.api.remove("jobs", "x", "team-a")
+    assert len(site.apply(Part(), prune=True)) == 6
+
+
 def test_what_every_namespace_has_does_not_hold_it(site: Site, clock: Clock) -> None:
     site.apply(Part(objects=(thing("v1", "Namespace", "team-a"),)))
     made = [{"kind": "Deployment", "name": "x", "controller": True}]
@@ -380,9 +392,12 @@ def test_what_every_namespace_has_does_not_hold_it(site: Site, clock: Clock) -> 
 
 def test_pods_of_what_was_deleted_just_now_have_a_moment(site: Site, clock: Clock) -> None:
     site.apply(Part(objects=(thing("v1", "Namespace", "team-a"),)))
-    site.api.keep(
-        "pods", {"metadata": {"name": "x", "namespace": "team-a"}, "spec": {}, "status": {"phase": "Running"}}
-    )
+    meta: Obj = {
+        "name": "x",
+        "namespace": "team-a",
+        "ownerReferences": [{"kind": "Job", "name": "j", "controller": True}],
+    }
+    site.api.keep("pods", {"metadata": meta, "spec": {}, "status": {"phase": "Running"}})
     clock.then = [lambda: None, lambda: site.api.remove("pods", "x", "team-a")]
     assert names(site.apply(Part(), prune=True)) == ["Namespace/team-a"]
 

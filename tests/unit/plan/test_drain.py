@@ -149,6 +149,34 @@ def test_a_budget_that_never_allows_ends_it_with_the_node_closed(api: Cluster, c
     assert drain.left_closed(client) == ["h100-0"]
 
 
+@pytest.mark.parametrize(
+    ("toleration", "comes"),
+    [({"operator": "Exists"}, True), ({"key": "node.kubernetes.io/unschedulable", "operator": "Exists"}, True),
+     ({"key": "nvidia.com/gpu", "operator": "Exists"}, False), ({"operator": "Exists", "effect": "NoExecute"}, False)],
+)  # fmt: skip
+def test_a_pod_that_ignores_that_a_node_is_closed_is_not_evicted_forever(
+    api: Cluster, client: Client, clock: Clock, toleration: Obj, comes: bool
+) -> None:
+    node(api)
+    pod(api, "train-1")
+    api.evictions = [429]
+
+    def anew() -> None:
+        api.remove("pods", "train-1", "team")
+        pod(api, "train-2")
+        api.objects["pods", "team", "train-2"]["spec"]["tolerations"] = [toleration]
+
+    clock.then = [anew, *([lambda: None] * 2), lambda: done(api)]
+    if comes:
+        with pytest.raises(ClusterError, match="train-2 came to the closed node; the node stays closed"):
+            relabel(client, item())
+        assert state(api) == (None, True, True)
+        assert len(api.asked("POST", "eviction")) == 1
+    else:
+        relabel(client, item())
+        assert state(api) == ("all-1g.10gb", False, False)
+
+
 def test_a_connection_that_breaks_evicts_again(api: Cluster, client: Client, clock: Clock) -> None:
     node(api)
     pod(api, "train")
