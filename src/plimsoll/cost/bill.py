@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from plimsoll.cost import lines, split, tenants
+from plimsoll.cost import lines, lives, split, tenants
 from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.lines import By
 from plimsoll.cost.price import Carve, Facts, Rate, Tariff, unpriced
@@ -41,7 +41,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     not show (starting, broken). host: carved out. spread: of others' unused time, where it is spread.
     starting: of the held, from schedule until the containers ran.
     gpu_ms: GPU time in milliseconds of a whole GPU. seen_ms: of it measured. busy_ms, sm_ms: measured × ratio.
-    energy: millijoules. pods: how many.
+    energy: millijoules. holds: how many devices its pods held.
     """
 
     key: str
@@ -62,7 +62,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     busy_ms: int = 0
     sm_ms: int = 0
     energy: int = 0
-    pods: int = 0
+    holds: int = 0
     requests: int = 0
     prompt: int = 0
     output: int = 0
@@ -101,15 +101,16 @@ def bill(ledger: Ledger, tariff: Tariff, query: Query) -> Bill:
         horizon = ledger.horizon()
         rates = _divided(ledger, tariff, query, horizon)
         exact = sum((rate.per_hour or 0) * (rate.ended - rate.began) for _, rate in rates) * split.SCALE
-        for sql in lines.classes():
+        served = query.by in ("model", "tenant")
+        for sql in lines.classes(table=served):
             store.run(sql)
-        if query.by in ("model", "tenant"):
+        if served:
             tenants.divide(ledger, query.began, query.ended, query.weights, by_tenant=query.by == "tenant")
         for sql in lines.cut(query.by, spread=query.idle == "spread"):
             store.run(sql)
         _check(store, exact)
         total = (exact + split.MICRO // 2) // split.MICRO
-        rows, others, rest = lines.rounded(store, total, query.top)
+        rows, others, rest = lines.rounded(store, query.by, total, query.top)
     shown = tuple(Line(**row) for row in rows)
     if sum(each["cost"] for each in (*rows, *([others] if others else []))) != total:
         raise NotConservedError(f"the lines of this bill do not add up to {total} micro-units")
@@ -123,20 +124,19 @@ def bill(ledger: Ledger, tariff: Tariff, query: Query) -> Bill:
 
 def _divided(ledger: Ledger, tariff: Tariff, query: Query, horizon: int) -> list[tuple[Facts, Rate]]:
     """Divide the price of every node of the window among its holders; that price."""
-    store = ledger.store
-    for sql in split.lives(query.began, query.ended, horizon):
+    store, window = ledger.store, (query.began, query.ended)
+    pending = ledger.pending(USAGE, *window)
+    for sql in (*lives.lives(*window, horizon), lives.usage(*window, pending=pending)):
         store.run(sql)
-    pending = ledger.pending(USAGE, query.began, query.ended)
-    store.run(split.used(query.began, query.ended, pending=pending))
-    observed = split.quotes(store)
-    rates = [(node, rate) for node in split.facts(store) for rate in tariff.rates(node, observed)]
-    split.divide(store, rates, query.split, query.carve, (query.began, query.ended))
+    observed = lives.quotes(store)
+    rates = [(node, rate) for node in lives.facts(store) for rate in tariff.rates(node, observed)]
+    split.divide(store, rates, query.split, query.carve, window, pending=pending)
     return rates
 
 
 def _check(store: Store, exact: int) -> None:
-    """Σ lines = Σ nodes, but for what divisions leave: less than one GPU costs in a millisecond."""
-    found = int(store.rows("SELECT COALESCE(SUM(cost), 0) FROM b_line")[0][0])
+    """Σ lines = Σ nodes, but for what divisions leave: less than a GPU costs in a few milliseconds."""
+    found = int(store.rows("SELECT COALESCE(SUM(cost), 0) FROM b_sum")[0][0])
     if abs(exact - found) >= split.MICRO:
         raise NotConservedError(
             f"the lines of this bill are {(found - exact) / split.MICRO:+.3f} micro-units off the price of the nodes",

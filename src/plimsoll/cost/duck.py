@@ -29,6 +29,7 @@ class Duck:
                 f"this ledger cannot be opened: {str(error).splitlines()[0]}", where=str(path),
                 hint="If another process writes it, try again or give the ledger to PostgreSQL: postgresql://…",
             ) from None  # fmt: skip
+        self._db.execute("SET enable_progress_bar = false")  # it would draw over whatever we print
         self._db.execute("CREATE OR REPLACE TEMP MACRO div(a, b) AS a // b")
         if not read_only:
             for table in TABLES:

@@ -150,8 +150,10 @@ def _rows(record: Record) -> Sequence[tuple[Table, Row]]:
             ]  # fmt: skip
         case Tokens():
             return [
-                (TOKENS.inbox, tuple(getattr(each, name) for name in TOKENS.table.columns)) for each in by_hour(record)
-            ]
+                (TOKENS.inbox, (each.model, each.tenant, key(each.pod), each.began, each.ended,
+                                *(getattr(each, name) for name in TOKENS.sums)))
+                for each in by_hour(record) if isinstance(each, Tokens)
+            ]  # fmt: skip
         case Node(uid=uid):
             return [(NODES, (key(uid), *msgspec.structs.astuple(record)))]
         case Gpu(node=node, gpu=gpu):
@@ -163,7 +165,9 @@ def _rows(record: Record) -> Sequence[tuple[Table, Row]]:
             labels = msgspec.json.encode(record.labels, order="sorted").decode()
             row = msgspec.structs.astuple(msgspec.structs.replace(record, labels={}))
             values = dict(zip(record.__struct_fields__, row, strict=True)) | {
-                "id": key(uid), "node": key(record.node), "labels": labels}  # fmt: skip
+                "id": key(uid), "node": key(record.node), "labels": labels,
+                "job_id": key(record.job, record.job_uid) if record.job else key(uid),
+                "workload_id": key(record.workload) if record.workload else key(uid)}  # fmt: skip
             return [(PODS, tuple(values[name] for name in PODS.columns))]
         case Hold(pod=pod, node=node, gpu=gpu, instance=instance):
             device = key(node, gpu, instance) if instance else key(node, gpu)

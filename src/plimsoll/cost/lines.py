@@ -1,162 +1,230 @@
-"""From what holders pay to lines: classes of use, the cut that was asked for, whole micro-units that add up."""
+"""From what holders pay to lines: classes of use, the cut that was asked for, whole micro-units that add up.
+
+A million jobs are a million lines: what most of them do not have (unused GPUs, tokens) lies in a small table beside
+them, and names of jobs are looked up for those that are shown.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from plimsoll.cost.split import ABSENT, GPU_TIME, HOST, MICRO, STRANDED
+from plimsoll.cost.lives import ABSENT, HOST, STRANDED
+from plimsoll.cost.split import GPU_TIME, MICRO
 from plimsoll.cost.store import Store
 
 By = Literal["team", "namespace", "job", "workload", "model", "tenant", "pool", "sku", "node"]
-HELD = ("productive", "low", "idle", "unmeasured")
+CLASSES = ("productive", "low", "idle")  # of what is held; what is left of it was not measured
 UNUSED = ("unallocated", "stranded", "absent")
-COST = (*HELD, *UNUSED, "host", "spread")
-COUNTS = ("gpu_ms", "seen_ms", "busy_ms", "sm_ms", "energy", "requests", "prompt", "output")
-_PARTS = 10**9  # of a hold, into which its classes are cut: money × milliseconds would outgrow 128 bits in a year
+COST = (*CLASSES, "unmeasured", *UNUSED, "host", "spread")
+MEASURED = ("seen", "busy", "sm", "energy")
+SUMS = ("cost", *CLASSES, "starting", "time", *MEASURED, "holds")  # of a row and of a line
+EXTRA = (*UNUSED, "host", "spread", "time", "requests", "prompt", "output")
+TOKENS = ("requests", "prompt", "output")
+_PARTS = 10**8  # of a hold, into which its classes are cut: as many as 64 bits hold with the milliseconds of two years
 _FINE = MICRO // 1000
-# What a line is called, and what tells two of one name apart. r: b_row, p: its pod, n: its node.
-CUTS: dict[By, tuple[str, str]] = {
-    "team": ("COALESCE(p.team, '')", "''"),
-    "namespace": ("COALESCE(p.namespace, '')", "''"),
-    "job": (
-        "COALESCE(CASE WHEN p.job <> '' THEN p.job ELSE p.namespace || '/' || p.name END, '')",
-        "COALESCE(CASE WHEN p.job <> '' THEN p.job_uid ELSE p.uid END, '')",
-    ),
-    "workload": (
-        "COALESCE(CASE WHEN p.workload <> '' THEN p.workload ELSE p.namespace || '/' || p.name END, '')", "''",
-    ),
-    "model": ("CASE WHEN r.model <> '' THEN r.model ELSE COALESCE(p.model, '') END", "''"),
-    "tenant": ("CASE WHEN r.model <> '' THEN r.tenant ELSE COALESCE(p.tenant, '') END", "''"),
-    "pool": ("COALESCE(n.pool, '')", "''"),
-    "sku": ("COALESCE(n.sku, '')", "''"),
-    "node": ("COALESCE(n.name, '')", "COALESCE(n.uid, '')"),
+
+
+class Cut(NamedTuple):
+    """How rows become lines. r: b_row, p: its pod, n: its node.
+
+    key: what is grouped by. unused: the same where nobody holds. kind: of key. names: key and id of a line by its
+    key, where the key is a number.
+    """
+
+    key: str
+    unused: str
+    kind: str = "VARCHAR"
+    names: str = ""
+
+
+def _of_pod(column: str) -> Cut:
+    return Cut(f"COALESCE(p.{column}, '')", "''")
+
+
+def _of_node(column: str) -> Cut:
+    return Cut(f"COALESCE(n.{column}, '')", f"COALESCE(n.{column}, '')")
+
+
+def _named(number: str, name: str, uid: str) -> str:
+    """Names of the shown lines; a pod that belongs to nothing is its own."""
+    return f"""SELECT {number} AS k, MIN(CASE WHEN {name} = '' THEN namespace || '/' || name ELSE {name} END) AS key,
+        MIN(CASE WHEN {name} = '' THEN uid ELSE {uid} END) AS id
+        FROM pods WHERE {number} IN (SELECT k FROM b_shown) GROUP BY {number}"""
+
+
+CUTS: dict[By, Cut] = {
+    "team": _of_pod("team"),
+    "namespace": _of_pod("namespace"),
+    "job": Cut("COALESCE(p.job_id, 0)", "0", "BIGINT", _named("job_id", "job", "job_uid")),
+    "workload": Cut("COALESCE(p.workload_id, 0)", "0", "BIGINT", _named("workload_id", "workload", "''")),
+    "model": Cut("CASE WHEN r.model <> '' THEN r.model ELSE COALESCE(p.model, '') END", "''"),
+    "tenant": Cut("CASE WHEN r.model <> '' THEN r.tenant ELSE COALESCE(p.tenant, '') END", "''"),
+    "pool": _of_node("pool"),
+    "sku": _of_node("sku"),
+    "node": Cut("r.node", "r.node", "BIGINT", "SELECT id AS k, name AS key, uid AS id FROM nodes"),
 }  # fmt: skip
 
 
-def classes() -> list[str]:
-    """One row per holder and device with its money by class, and one per unused slot: b_row.
+def classes(*, table: bool) -> list[str]:
+    """One row per holder and device with its money by class: b_row, a table where rows are to be changed.
 
-    Class is by time: of a hold that was idle a third of the time it was held, a third of the money is idle.
+    Class is by time: of a hold that was idle a third of the time it was held, a third of the money is idle. Then
+    one row per node with what is unused, by kind: b_unused.
     """
-    spans = "SELECT pod, node, gpu, instance, SUM(ended - began) AS held, MIN(began) AS began, MAX(ended) AS ended"
-    share = f"div(CAST({{0}} AS HUGEINT) * {_PARTS}, GREATEST(h.held, COALESCE(u.seen, 0)))"
+    share = f"div(CAST({{0}} AS BIGINT) * {_PARTS}, GREATEST(p.ended - p.began, CAST(COALESCE(u.seen, 0) AS BIGINT)))"
     busy, low, seen = (
-        share.format(f"COALESCE({text}, 0)") for text in ("u.seen - u.idle - u.low", "u.seen - u.idle", "u.seen")
+        share.format(f"COALESCE(u.{text}, 0)") for text in ("seen - u.idle - u.low", "seen - u.idle", "seen")
     )
-    part = f"div(cost * {{}}, {_PARTS})"
-    zero = dict.fromkeys((*COST, "starting", *COUNTS), "0")
-    paid = zero | {
-        "productive": part.format("busy"),
-        "low": f"{part.format('low')} - {part.format('busy')}",
-        "idle": f"{part.format('seen')} - {part.format('low')}",
-        "unmeasured": f"cost - {part.format('seen')}",
-        "starting": part.format("starting"),
-        "gpu_ms": "time", "seen_ms": "seen_ms", "busy_ms": "busy_ms", "sm_ms": "sm_ms", "energy": "energy",
-    }  # fmt: skip
+    starting = share.format("GREATEST(0, LEAST(COALESCE(m.moment, 0), p.ended) - p.began)")
+    part = f"CASE {{0}} WHEN 0 THEN 0 WHEN {_PARTS} THEN cost ELSE div(cost * {{0}}, {_PARTS}) END"
+    used = ", ".join(f"CAST(COALESCE(u.{name}, 0) AS BIGINT) AS {name}" for name in MEASURED)
     named = {STRANDED: "stranded", ABSENT: "absent", HOST: "host"}
-    free = zero | {name: f"CASE WHEN instance = {slot} THEN cost ELSE 0 END" for slot, name in named.items()}
-    free |= {"unallocated": "CASE WHEN instance >= 0 THEN cost ELSE 0 END", "gpu_ms": "time"}
-
-    def columns(of: dict[str, str]) -> str:
-        return ", ".join(f"CAST({sql} AS HUGEINT) AS {name}" for name, sql in of.items())
-
+    unused = ["SUM(CASE WHEN instance >= 0 THEN cost ELSE 0 END) AS unallocated"]
+    unused += [f"SUM(CASE WHEN instance = {slot} THEN cost ELSE 0 END) AS {name}" for slot, name in named.items()]
     return [
-        f"""CREATE TEMP TABLE b_row AS
-            SELECT pod, node, '' AS model, '' AS tenant, {columns(paid)} FROM (
-                SELECT p.pod, p.node, p.cost, p.time, {busy} AS busy, {low} AS low, {seen} AS seen,
-                    {share.format("GREATEST(0, LEAST(COALESCE(m.moment, 0), h.ended) - h.began)")} AS starting,
-                    COALESCE(u.seen, 0) AS seen_ms, COALESCE(u.busy, 0) AS busy_ms, COALESCE(u.sm, 0) AS sm_ms,
-                    COALESCE(u.energy, 0) AS energy
-                FROM b_paid p JOIN ({spans} FROM b_hold GROUP BY pod, node, gpu, instance) h
-                    ON h.pod = p.pod AND h.node = p.node AND h.gpu = p.gpu AND h.instance = p.instance
-                LEFT JOIN (SELECT gpu, instance, pod, SUM(seen) AS seen, SUM(idle) AS idle, SUM(low) AS low,
-                               SUM(busy) AS busy, SUM(sm) AS sm, SUM(energy) AS energy
-                           FROM b_used GROUP BY gpu, instance, pod) u
-                    ON u.pod = p.pod AND u.gpu = p.gpu AND u.instance = p.instance
+        f"""CREATE TEMP {"TABLE" if table else "VIEW"} b_row AS
+            SELECT pod, node, '' AS model, '' AS tenant, cost, {part.format("f1")} AS productive,
+                {part.format("f2")} - {part.format("f1")} AS low, {part.format("f3")} - {part.format("f2")} AS idle,
+                {part.format("f4")} AS starting, time, {", ".join(MEASURED)}, 1 AS holds FROM (
+                SELECT p.pod, p.node, p.cost, p.time, {busy} AS f1, {low} AS f2, {seen} AS f3, {starting} AS f4,
+                    {used}
+                FROM b_paid p
+                LEFT JOIN b_use u ON u.pod = p.pod AND u.gpu = p.gpu AND u.instance = p.instance
                 LEFT JOIN (SELECT id, MIN(moment) AS moment FROM marks WHERE mark = 'running' GROUP BY id) m
                     ON m.id = p.pod) x""",
-        f"INSERT INTO b_row SELECT 0, node, '', '', {columns(free)} FROM b_free",
+        f"""CREATE TEMP TABLE b_unused AS SELECT node, {", ".join(unused)}, SUM(time) AS time
+            FROM b_free GROUP BY node""",
+        """CREATE TEMP TABLE b_tokens (model VARCHAR, tenant VARCHAR,
+            requests HUGEINT, prompt HUGEINT, output HUGEINT)""",
     ]
 
 
 def cut(by: By, *, spread: bool) -> list[str]:
-    """The lines: b_line. spread: unused time is carried by those who held the pool's GPUs, as they held them."""
-    key, name = CUTS[by]
-    sums = ", ".join(f"SUM({column}) AS {column}" for column in (*COST, "starting", *COUNTS))
-    groups = f"""CREATE TEMP TABLE b_group AS
-        SELECT key, id, pool, {sums}, COUNT(DISTINCT one) AS pods FROM (
-            SELECT {key} AS key, {name} AS id, COALESCE(n.pool, '') AS pool, NULLIF(r.pod, 0) AS one, r.*
-            FROM b_row r LEFT JOIN pods p ON p.id = r.pod LEFT JOIN b_node n ON n.node = r.node) x
-        GROUP BY key, id, pool"""
-    total = " + ".join(COST)
-    statements = [groups]
+    """The lines: b_line, and beside them what few of them have: b_extra.
+
+    spread: unused time is carried by those who held GPUs of the pool, as they held them.
+    """
+    of = CUTS[by]
+    rows = "b_row r LEFT JOIN pods p ON p.id = r.pod LEFT JOIN b_node n ON n.node = r.node"
+    if by in ("node", "job", "workload") and not spread:  # what is not needed costs time with a million rows
+        rows = "b_row r" if by == "node" else "b_row r LEFT JOIN pods p ON p.id = r.pod"
+    sums = ", ".join(f"SUM({name}) AS {name}" for name in SUMS)
+    columns = ", ".join(f"{name} HUGEINT" for name in EXTRA)
+    statements = [f"CREATE TEMP TABLE b_extra (k {of.kind}, {columns})"]
+    unused = ", ".join((*UNUSED, "host", "0", "time", "0", "0", "0"))
+    free = f"SELECT {of.unused} AS k, {unused} FROM b_unused r LEFT JOIN b_node n ON n.node = r.node"
     if spread:
-        statements += _spread()
-    columns = ", ".join(f"SUM({column}) AS {column}" for column in (*COST, "starting", *COUNTS, "pods"))
-    lines = f"SELECT key, id, {columns} FROM b_group GROUP BY key, id"
-    return [*statements, f"CREATE TEMP TABLE b_line AS SELECT *, {total} AS cost FROM ({lines}) l"]
-
-
-def _spread() -> list[str]:
-    """Unused money of each pool given to its holders in thousandths of a micro-unit, none lost: by running sums."""
-    held = " + ".join(HELD)
-    unused = " + ".join(UNUSED)
-    kept = ", ".join(
-        ["key", "id", "pool", *HELD]
-        # What is less than a thousandth stays where it is, and so does all where nobody held anything.
-        + [f"CASE WHEN held = 0 THEN {name} WHEN '{name}' = '{UNUSED[0]}' THEN rest ELSE 0 END" for name in UNUSED]
-        + ["host", f"spread + CASE WHEN held = 0 THEN 0 ELSE given * {_FINE} END", "starting", *COUNTS, "pods"]
-    )
-    names = ", ".join(["key", "id", "pool", *COST, "starting", *COUNTS, "pods"])
-    window = "(PARTITION BY pool ORDER BY key, id ROWS UNBOUNDED PRECEDING)"
+        groups = f"SELECT {of.key} AS k, COALESCE(n.pool, '') AS pool, {sums} FROM {rows} GROUP BY 1, 2"
+        statements += [f"CREATE TEMP TABLE b_group AS {groups}", *_spread(of)]
+        groups = f"SELECT k, {sums} FROM b_group GROUP BY k"
+    else:
+        statements.append(f"INSERT INTO b_extra {free}")
+        groups = f"SELECT {of.key} AS k, {sums} FROM {rows} GROUP BY 1"
+    if by in ("model", "tenant"):
+        statements.append(f"INSERT INTO b_extra SELECT {by}, 0, 0, 0, 0, 0, 0, {', '.join(TOKENS)} FROM b_tokens")
+    together = ", ".join(f"SUM({name}) AS {name}" for name in EXTRA)
+    money = " + ".join(f"COALESCE(m.{name}, 0)" for name in (*UNUSED, "host", "spread"))
+    missing = ", ".join("0" for _ in SUMS)
     return [
-        f"""CREATE TEMP TABLE b_share AS SELECT *,
-            CASE WHEN held = 0 THEN 0 ELSE div(upto * unused, held) - div((upto - own) * unused, held) END AS given
-            FROM (SELECT g.*, div({held}, {_FINE}) AS own, SUM(div({held}, {_FINE})) OVER {window} AS upto,
-                SUM(div({held}, {_FINE})) OVER (PARTITION BY pool) AS held,
-                div(SUM({unused}) OVER (PARTITION BY pool), {_FINE}) AS unused,
-                CASE WHEN ROW_NUMBER() OVER (PARTITION BY pool ORDER BY key, id) = 1
-                     THEN SUM({unused}) OVER (PARTITION BY pool)
-                          - div(SUM({unused}) OVER (PARTITION BY pool), {_FINE}) * {_FINE} ELSE 0 END AS rest
-                FROM b_group g) x""",
-        "DELETE FROM b_group",
-        f"INSERT INTO b_group ({names}) SELECT {kept} FROM b_share",
+        *statements,
+        f"CREATE TEMP TABLE b_line AS {groups}",
+        f"CREATE TEMP TABLE b_more AS SELECT k, {together} FROM b_extra GROUP BY k",
+        f"""INSERT INTO b_line SELECT k, {missing} FROM b_more m
+            WHERE NOT EXISTS (SELECT 1 FROM b_line l WHERE l.k = m.k)""",
+        f"""CREATE TEMP TABLE b_sum AS SELECT l.k, l.cost + {money} AS cost
+            FROM b_line l LEFT JOIN b_more m ON m.k = l.k""",
     ]
 
 
-def rounded(store: Store, total: int, top: int) -> tuple[list[dict[str, Any]], dict[str, Any] | None, int]:
-    """The lines in whole micro-units that add up to `total`, dearest first; the sum and number of those beyond `top`.
+def _spread(of: Cut) -> list[str]:
+    """Unused money of each pool given to its holders in thousandths of a micro-unit, none lost: by running sums.
 
-    Largest remainder: each line is rounded down, and what is missing goes to those that lost most.
+    What is less than a thousandth stays unallocated, and so does all of a pool where nobody held anything.
     """
-    short = total - int(store.rows(f"SELECT COALESCE(SUM(div(cost, {MICRO})), 0) FROM b_line")[0][0])
-    store.run(
-        f"""CREATE TEMP TABLE b_round AS SELECT *, ROW_NUMBER() OVER (ORDER BY micro DESC, key, id) AS place FROM (
-            SELECT *, div(cost, {MICRO}) + CASE WHEN ROW_NUMBER() OVER (
-                ORDER BY cost - div(cost, {MICRO}) * {MICRO} DESC, key, id) <= {short} THEN 1 ELSE 0 END AS micro
-            FROM b_line) l"""
+    pool = "PARTITION BY pool"
+    own = f"div(cost, {_FINE})"
+    all_unused = " + ".join(f"SUM({name})" for name in UNUSED)
+    zeros = "0, 0, 0, 0"
+    return [
+        f"""CREATE TEMP TABLE b_pool AS SELECT u.*, COALESCE(g.held, 0) AS held FROM (
+            SELECT COALESCE(n.pool, '') AS pool, {all_unused} AS unused FROM b_unused r
+            LEFT JOIN b_node n ON n.node = r.node GROUP BY 1) u
+            LEFT JOIN (SELECT pool, SUM({own}) AS held FROM b_group GROUP BY pool) g ON g.pool = u.pool""",
+        f"""INSERT INTO b_extra SELECT k, 0, 0, 0, 0,
+            (div(upto * unused, held) - div((upto - own) * unused, held)) * {_FINE}, {zeros}
+            FROM (SELECT g.k, div(p.unused, {_FINE}) AS unused, p.held, {own} AS own,
+                      SUM({own}) OVER ({pool} ORDER BY k ROWS UNBOUNDED PRECEDING) AS upto
+                  FROM (SELECT k, pool AS pool, cost FROM b_group) g JOIN b_pool p USING (pool) WHERE p.held > 0) x""",
+        f"""INSERT INTO b_extra SELECT {of.unused} AS k,
+            CASE WHEN p.held > 0 THEN 0 ELSE unallocated END, CASE WHEN p.held > 0 THEN 0 ELSE stranded END,
+            CASE WHEN p.held > 0 THEN 0 ELSE absent END, host, 0, time, 0, 0, 0
+            FROM b_unused r LEFT JOIN b_node n ON n.node = r.node JOIN b_pool p ON p.pool = COALESCE(n.pool, '')""",
+        f"""INSERT INTO b_extra
+            SELECT MIN({of.unused}), MIN(p.unused - div(p.unused, {_FINE}) * {_FINE}), 0, 0, 0, {zeros}, 0
+            FROM b_unused r LEFT JOIN b_node n ON n.node = r.node JOIN b_pool p ON p.pool = COALESCE(n.pool, '')
+            WHERE p.held > 0 GROUP BY p.pool""",
+    ]
+
+
+def rounded(store: Store, by: By, total: int, top: int) -> tuple[list[dict[str, Any]], dict[str, Any] | None, int]:
+    """The lines in whole micro-units that add up to `total`, dearest first; sum and number of those beyond `top`."""
+    micro, values = _micro(store, total)
+    limit = f"LIMIT {top}" if top else ""
+    store.run(f"CREATE TEMP TABLE b_shown AS SELECT k, {micro} AS micro FROM b_sum ORDER BY 2 DESC, k {limit}", values)
+    names = CUTS[by].names
+    label, table = "CAST(s.k AS VARCHAR), ''", ""
+    if names:
+        label, table = "COALESCE(x.key, ''), COALESCE(x.id, '')", f"LEFT JOIN ({names}) x ON x.k = s.k"
+    sums = [*(f"l.{name}" for name in SUMS), *(f"COALESCE(m.{name}, 0)" for name in EXTRA)]
+    listed = store.rows(
+        f"""SELECT {label}, s.micro, {", ".join(sums)} FROM b_shown s JOIN b_line l ON l.k = s.k
+            LEFT JOIN b_more m ON m.k = s.k {table} ORDER BY s.micro DESC, s.k"""
     )
-    names = ("micro", *COST, "starting", *COUNTS, "pods")
-    shown = f"WHERE place <= {top}" if top else ""
-    listed = store.rows(f"SELECT key, id, {', '.join(names)} FROM b_round {shown} ORDER BY place")
-    lines = [_whole(dict(zip(("key", "id", *names), row, strict=True))) for row in listed]
-    count = int(store.rows("SELECT COUNT(*) FROM b_round")[0][0])
-    if not top or count <= top:
+    lines = [_line(key, name, int(micro), row) for key, name, micro, *row in listed]
+    count = int(store.rows("SELECT COUNT(*) FROM b_sum")[0][0])
+    if count == len(lines):
         return lines, None, 0
-    sums = ", ".join(f"SUM({name})" for name in names)
-    others = store.rows(f"SELECT {sums} FROM b_round WHERE place > {top}")[0]
-    return lines, _whole({"key": "", "id": "", **dict(zip(names, others, strict=True))}), count - top
+    whole = [
+        *store.rows(f"SELECT {', '.join(f'SUM({name})' for name in SUMS)} FROM b_line")[0],
+        *store.rows(f"SELECT {', '.join(f'SUM({name})' for name in EXTRA)} FROM b_more")[0],
+    ]
+    rest = [int(value or 0) - sum(int(row[place + 3]) for row in listed) for place, value in enumerate(whole)]
+    return lines, _line("", "", total - sum(line["cost"] for line in lines), rest), count - len(lines)
 
 
-def _whole(row: dict[str, Any]) -> dict[str, Any]:
-    """A line's money in micro-units, its classes adding up to it; its GPU time in milliseconds."""
-    micro = int(row.pop("micro"))
-    exact = {name: int(row[name]) for name in COST}
-    found = {name: value // MICRO for name, value in exact.items()}
-    dearest = sorted(COST, key=lambda name: -(exact[name] % MICRO))
+def _micro(store: Store, total: int) -> tuple[str, list[object]]:
+    """The whole micro-units of a line of b_sum, in SQL, and its parameters.
+
+    Largest remainder: each line is rounded down, and what is missing goes to those that lost most; of those that lost
+    as much, to the first by key. The line at that border is found instead of ranking them all.
+    """
+    down, lost = f"div(cost, {MICRO})", f"cost - div(cost, {MICRO}) * {MICRO}"
+    short = total - int(store.rows(f"SELECT COALESCE(SUM({down}), 0) FROM b_sum")[0][0])
+    if short <= 0:
+        return down, []
+    found = store.rows(f"SELECT {lost} FROM b_sum ORDER BY 1 DESC LIMIT 1 OFFSET {short - 1}")
+    if not found:
+        return f"{down} + 1", []
+    border = int(found[0][0])
+    more = int(store.rows(f"SELECT COUNT(*) FROM b_sum WHERE {lost} > {border}")[0][0])
+    last = store.rows(f"SELECT k FROM b_sum WHERE {lost} = {border} ORDER BY k LIMIT 1 OFFSET {short - more - 1}")[0][0]
+    return f"{down} + CASE WHEN {lost} > {border} OR ({lost} = {border} AND k <= ?) THEN 1 ELSE 0 END", [last]
+
+
+def _line(key: str, name: str, micro: int, values: list[Any]) -> dict[str, Any]:
+    """A line: money in micro-units, its classes adding up to it; GPU time in milliseconds."""
+    row = dict(zip(SUMS, map(int, values), strict=False))
+    extra = dict(zip(EXTRA, map(int, values[len(SUMS) :]), strict=True))
+    exact = {each: row[each] for each in CLASSES}
+    exact["unmeasured"] = row["cost"] - sum(exact.values())
+    exact |= {each: extra[each] for each in (*UNUSED, "host", "spread")}
+    found = {each: value // MICRO for each, value in exact.items()}
+    dearest = sorted(COST, key=lambda each: -(exact[each] % MICRO))
     for place in range(micro - sum(found.values())):
         found[dearest[place % len(dearest)]] += 1
-    others = {name: int(row[name] or 0) for name in (*COUNTS, "pods")}
-    others["gpu_ms"] = (others["gpu_ms"] + GPU_TIME // 2) // GPU_TIME
-    return {"key": row["key"], "id": row["id"], "cost": micro, **found, **others,
-            "starting": int(row["starting"]) // MICRO}  # fmt: skip
+    return {
+        "key": key, "id": name, "cost": micro, **found, "starting": (row["starting"] + MICRO // 2) // MICRO,
+        "gpu_ms": (row["time"] + extra["time"] + GPU_TIME // 2) // GPU_TIME, "seen_ms": row["seen"],
+        "busy_ms": row["busy"], "sm_ms": row["sm"], "energy": row["energy"], "holds": row["holds"],
+        **{each: extra[each] for each in TOKENS},
+    }  # fmt: skip

@@ -80,10 +80,9 @@ def within(flow: Flow, began: int, ended: int, *, pending: bool) -> str:
         fresh = f"SELECT {columns(flow)} FROM {inbox} i UNION ALL {merged} AND {met(flow, 't', inbox)}"
         merged = f"{merged} AND NOT {met(flow, 't', inbox)} UNION ALL {once(fresh, flow)}"
     own = ", ".join(flow.own)
-    cut = ", ".join(
-        f"div({name} * (LEAST(ended, {ended}) - GREATEST(began, {began})), ended - began) AS {name}"
-        for name in flow.sums
-    )
+    inside = f"began >= {began} AND ended <= {ended}"
+    part = f"div({{0}} * (LEAST(ended, {ended}) - GREATEST(began, {began})), ended - began)"
+    cut = ", ".join(f"CASE WHEN {inside} THEN {name} ELSE {part.format(name)} END AS {name}" for name in flow.sums)
     return f"SELECT {own}, GREATEST(began, {began}) AS began, LEAST(ended, {ended}) AS ended, {cut} FROM ({merged}) m"
 
 

@@ -58,8 +58,12 @@ NODES = _table("nodes", "id uid name pool sku capacity provider region instance_
                "id", "uid name pool sku capacity provider region instance_type")  # fmt: skip
 GPUS = _table("gpus", "id node gpu uuid began", "id began", "uuid")
 INSTANCES = _table("instances", "id node gpu instance name profile parts began", "id began", "name profile")
-PODS = _table("pods", "id uid namespace name node team job job_uid workload model tenant labels created began",
-              "id", "uid namespace name team job job_uid workload model tenant labels")  # fmt: skip
+PODS = _table(
+    "pods",
+    "id uid namespace name node team job job_uid job_id workload workload_id model tenant labels created began",
+    "id",
+    "uid namespace name team job job_uid workload model tenant labels",
+)
 HOLDS = _table("holds", "id pod device node gpu instance parts weight began", "id")
 MARKS = _table("marks", "id kind mark moment exact why", "id mark moment exact", "kind mark why")
 QUOTES = _table("quotes", "scope moment per_hour source", "scope moment", "scope source")
