@@ -94,7 +94,7 @@ def test_what_was_applied_changes_nothing_by_either(lab: Lab, rendered: list[Obj
 def test_edits_are_seen_alike_by_the_rules_and_by_the_server(lab: Lab, rendered: list[Obj]) -> None:
     seen: Counter[str] = Counter()
     for seed in range(EDITS):
-        chance = random.Random(seed)  # noqa: S311 - the same edits every time
+        chance = random.Random(seed)
         obj = chance.choice(rendered)
         wanted, said = edited(obj, chance)
         judged = item(lab, wanted)

@@ -2,100 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from plimsoll.errors import ClusterError, PlimsollError
-from plimsoll.kube import helm
+from plimsoll.errors import ClusterError
 from plimsoll.kube.client import Client
-from plimsoll.kube.objects import MANAGER, Obj, Ref
+from plimsoll.kube.objects import MANAGER, Ref
 from plimsoll.plan import lease, record
-from plimsoll.plan.apply import Event, Options, Stopped, apply, refusal
-from plimsoll.plan.charts import Charts
-from plimsoll.plan.live import Cluster
-from plimsoll.plan.make import plan
-from plimsoll.plan.model import HOME, Chart, NodeRule, Part, Wanted, marked, thing
+from plimsoll.plan.apply import Options, Stopped, refusal
+from plimsoll.plan.model import HOME, Part, thing
 from plimsoll.plan.order import RESOURCES
 from plimsoll.plan.result import EVICTED, Action, Impact, Item, Owner, Plan, Struck
-from plimsoll.spec.load import from_mapping
-from plimsoll.spec.model import Platform
 from tests.unit.kube.writable import Fault
 from tests.unit.kube.writable import refusal as refused
-from tests.unit.plan import standing
-from tests.unit.plan.standing import KUEUE, Clock
-
-MIG = "nvidia.com/mig.config"
-
-
-@pytest.fixture
-def declared() -> Platform:
-    pool = {"name": "h100", "gpu": "H100-SXM5-80GB", "gpusPerNode": 8, "nodes": {"min": 1, "max": 1}}
-    return from_mapping({"metadata": {"name": "acme"}, "pools": [pool], "teams": [{"name": "a"}]})
-
-
-def flavor(**labels: str) -> Obj:
-    return thing(KUEUE, "ResourceFlavor", "h100", spec={"nodeLabels": labels or {"pool": "h100"}})
-
-
-def part(*extra: Obj) -> Part:
-    return Part(
-        objects=(
-            thing("v1", "Namespace", "team-a"),
-            thing("v1", "ServiceAccount", "runner", "team-a"),
-            thing("v1", "ConfigMap", "settings", "team-a", data={"k": "v"}),
-            flavor(),
-            thing(KUEUE, "ClusterQueue", "team-a", spec={"cohort": "all"}),
-            *extra,
-        ),
-    )
-
-
-def wanted(given: Part, pillar: str = "queueing") -> Wanted:
-    objects = tuple(marked(each, "acme", pillar) for each in given.objects)
-    kept = Part(objects=objects, charts=given.charts, nodes=given.nodes)
-    return Wanted(platform="acme", parts={pillar: kept})
-
-
-class Site:
-    """A client, a declaration and what was said while applying."""
-
-    def __init__(self, api: standing.Cluster, client: Client, declared: Platform, folder: Path) -> None:
-        self.api, self.client, self.declared = api, client, declared
-        self.kubeconfig = folder / "config"
-        self.told: list[Event] = []
-
-    def plan(self, given: Part, **more: Any) -> Plan:
-        with Charts() as charts:
-            return plan(self.declared, wanted(given), Cluster(self.client), charts, **more)
-
-    def apply(self, given: Part, **options: Any) -> tuple[Item, ...]:
-        return self.carry(self.plan(given, creations=False), **options)
-
-    def carry(self, given: Plan, **options: Any) -> tuple[Item, ...]:
-        chosen = Options(**{"wait": False, **options})
-        with Charts() as charts:
-            return apply(self.client, self.declared, given, charts, self.kubeconfig, chosen, self.told.append)
-
-    def stopped(self, given: Part, **options: Any) -> Stopped:
-        with pytest.raises(Stopped) as error:
-            self.apply(given, **options)
-        assert not [key for key in self.api.objects if key[0] == "leases"], "the lease is given back"
-        return error.value
-
-
-@pytest.fixture
-def site(api: standing.Cluster, client: Client, declared: Platform, tmp_path: Path) -> Site:
-    return Site(api, client, declared, tmp_path)
-
+from tests.unit.plan.site import Site, flavor, names, part
+from tests.unit.plan.standing import Clock
 
 FLAVOR = "/apis/kueue.x-k8s.io/v1beta2/resourceflavors/h100"
 MAP = "/api/v1/namespaces/team-a/configmaps/settings"
-
-
-def names(items: tuple[Item, ...]) -> list[str]:
-    return [str(each.ref) for each in items]
 
 
 def test_everything_in_its_order_and_then_nothing(site: Site) -> None:
@@ -303,201 +228,6 @@ def test_replacing_deletes_first_and_creates_then(site: Site) -> None:
         {"nodeLabels": {"pool": "x"}},
         True,
     )
-
-
-# What is no longer declared
-
-
-def test_what_is_no_longer_declared_goes_only_with_prune(site: Site) -> None:
-    site.apply(part())
-    site.api.put("resourceflavors", "theirs")
-    less = Part(objects=(part().objects[0], *part().objects[2:4]))
-    assert names(site.plan(less).changes) == ["ClusterQueue/team-a", "ServiceAccount/team-a/runner"]
-    assert site.apply(less) == ()
-    assert site.api.stands("clusterqueues", "team-a") is not None
-    assert names(site.apply(less, prune=True)) == ["ClusterQueue/team-a", "ServiceAccount/team-a/runner"]
-    assert site.api.stands("clusterqueues", "team-a") is None
-    assert site.api.stands("resourceflavors", "theirs") is not None
-    assert site.apply(less, prune=True) == ()
-
-
-def test_what_others_made_is_never_pruned(site: Site) -> None:
-    """Labels may be copied: by a controller to what it makes, by people, by another platform's declaration."""
-    ours = marked(thing("v1", "ConfigMap", "x", "team-a"), "acme", "queueing")["metadata"]["labels"]
-    wrote = [{"manager": MANAGER, "operation": "Apply"}]
-    controlled = [{"kind": "ReplicaSet", "name": "x", "controller": True}]
-    for name, meta in {
-        "of-kubectl": {"labels": ours, "managedFields": [{"manager": "kubectl"}]},
-        "of-nobody": {"labels": ours},
-        "of-a-controller": {"labels": ours, "managedFields": wrote, "ownerReferences": controlled},
-        "of-another-platform": {"labels": ours | {"plimsoll.dev/platform": "other"}, "managedFields": wrote},
-        "of-another-pillar": {"labels": ours | {"plimsoll.dev/pillar": "serving"}, "managedFields": wrote},
-        "the-record": {"labels": ours | {"plimsoll.dev/pillar": "record"}, "managedFields": wrote},
-        "going": {"labels": ours, "managedFields": wrote, "deletionTimestamp": "2026-11-24T11:00:00Z"},
-        "ours": {"labels": ours, "managedFields": wrote},
-    }.items():
-        site.api.keep("configmaps", {"metadata": {"name": name, "namespace": "team-a", **meta}})
-    found = site.plan(Part())
-    assert [(each.action, str(each.ref)) for each in found.changes] == [(Action.PRUNE, "ConfigMap/team-a/ours")]
-
-
-HELD = {
-    "pods": {"spec": {}, "status": {"phase": "Running"}},
-    "persistentvolumeclaims": {},
-    "jobs": {"spec": {"suspend": True}},
-    "deployments": {"spec": {"replicas": 0}},
-    "secrets": {"type": "Opaque"},
-    "services": {},
-}
-
-
-@pytest.mark.parametrize(("kind", "held"), HELD.items(), ids=HELD.keys())
-def test_a_namespace_with_anything_in_it_is_not_pruned(site: Site, kind: str, held: Obj) -> None:
-    site.apply(Part(objects=(thing("v1", "Namespace", "team-a"), thing("v1", "Namespace", "team-b"))))
-    site.api.keep(kind, {"metadata": {"name": "x", "namespace": "team-a"}, **held})
-    error = site.stopped(Part(), prune=True)
-    assert error.where == "Namespace/team-a"
-    assert f"it still holds 1 {kind}" in error.what
-    assert site.api.stands("namespaces", "team-a") is not None
-
-
-def test_what_is_in_use_keeps_its_guards(site: Site) -> None:
-    """A team with something of its own loses neither its rights nor its quota, nor what runs beside it."""
-    objects = part(thing("v1", "Service", "ours", "team-a", spec={})).objects
-    site.apply(Part(objects=objects))
-    site.api.keep("jobs", {"metadata": {"name": "x", "namespace": "team-a"}, "spec": {}})
-    error = site.stopped(Part(), prune=True)
-    assert "it still holds 1 jobs\n0 of 6" in error.what
-    assert len(site.plan(Part()).changes) == 6
-    site.api.remove("jobs", "x", "team-a")
-    assert len(site.apply(Part(), prune=True)) == 6
-
-
-def test_what_every_namespace_has_does_not_hold_it(site: Site, clock: Clock) -> None:
-    site.apply(Part(objects=(thing("v1", "Namespace", "team-a"),)))
-    made = [{"kind": "Deployment", "name": "x", "controller": True}]
-    there: tuple[tuple[str, Obj], ...] = (
-        ("secrets", {"metadata": {"name": "token"}, "type": "kubernetes.io/service-account-token"}),
-        ("configmaps", {"metadata": {"name": "kube-root-ca.crt"}}),
-        ("serviceaccounts", {"metadata": {"name": "default"}}),
-        ("pods", {"metadata": {"name": "over"}, "status": {"phase": "Succeeded"}}),
-        ("pods", {"metadata": {"name": "going", "deletionTimestamp": "2026-11-24T11:00:00Z"}}),
-        ("replicasets", {"metadata": {"name": "x-1", "ownerReferences": made}}),
-    )
-    for kind, obj in there:
-        site.api.keep(kind, obj | {"metadata": {**obj["metadata"], "namespace": "team-a"}})
-    assert names(site.apply(Part(), prune=True)) == ["Namespace/team-a"]
-    assert clock.slept == []
-
-
-def test_pods_of_what_was_deleted_just_now_have_a_moment(site: Site, clock: Clock) -> None:
-    site.apply(Part(objects=(thing("v1", "Namespace", "team-a"),)))
-    meta: Obj = {
-        "name": "x",
-        "namespace": "team-a",
-        "ownerReferences": [{"kind": "Job", "name": "j", "controller": True}],
-    }
-    site.api.keep("pods", {"metadata": meta, "spec": {}, "status": {"phase": "Running"}})
-    clock.then = [lambda: None, lambda: site.api.remove("pods", "x", "team-a")]
-    assert names(site.apply(Part(), prune=True)) == ["Namespace/team-a"]
-
-
-# Nodes and charts
-
-
-def rule() -> NodeRule:
-    return NodeRule(pool="h100", selector={"pool": "h100"}, labels={MIG: "all-1g.10gb"}, disruptive=(MIG,))
-
-
-def stand(api: standing.Cluster, **annotations: str) -> None:
-    closed = bool(annotations)
-    marks = {"pool": "h100"} | ({MIG: "all-1g.10gb", f"{MIG}.state": "success"} if closed else {})
-    meta = {
-        "name": "n0",
-        "labels": marks,
-        "annotations": {k.replace("__", "/").replace("_", "."): v for k, v in annotations.items()},
-    }
-    api.keep("nodes", {"metadata": meta, "spec": {"unschedulable": closed}})
-
-
-def test_a_node_is_labelled_and_a_second_run_changes_nothing(site: Site) -> None:
-    stand(site.api)
-    assert names(site.apply(Part(nodes=(rule(),)))) == ["Node/n0"]
-    assert site.api.objects["nodes", "", "n0"]["metadata"]["labels"] == {"pool": "h100", MIG: "all-1g.10gb"}
-    assert site.apply(Part(nodes=(rule(),))) == ()
-
-
-def test_a_node_left_closed_is_opened_by_a_run_that_changes_nothing(site: Site) -> None:
-    stand(site.api, plimsoll_dev__cordoned="true")
-    assert site.apply(Part(nodes=(rule(),))) == ()
-    node = site.api.objects["nodes", "", "n0"]
-    assert "unschedulable" not in node["spec"]
-    assert node["metadata"]["annotations"] == {}
-
-
-def test_pods_on_a_node_to_cut_stop_everything_beforehand(site: Site) -> None:
-    stand(site.api)
-    container = {"name": "c", "resources": {"limits": {"nvidia.com/gpu": "1"}}}
-    site.api.keep("pods", {"metadata": {"name": "train", "namespace": "a"}, "status": {"phase": "Running"},
-                           "spec": {"nodeName": "n0", "containers": [container]}})  # fmt: skip
-    given = part()
-    with pytest.raises(ClusterError, match="Pod/a/train hold them"):
-        site.apply(Part(objects=given.objects, nodes=(rule(),)))
-    assert site.api.written() == []
-
-
-def chart(version: str = "0.18.4", **values: Any) -> Chart:
-    return Chart(name="kueue", namespace="kueue-system", chart="kueue", repository="https://x.example.com",
-                 version=version, values=values)  # fmt: skip
-
-
-@pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Obj]:
-    """What Helm was asked for."""
-    asked: list[Obj] = []
-    folder = tmp_path / "charts" / "kueue-0.18.4"
-    folder.mkdir(parents=True)
-    (folder / "Chart.yaml").write_text("name: kueue\nversion: 0.18.4\n")
-    (folder / "values.yaml").write_text("a: 1\n")
-    monkeypatch.setenv("PLIMSOLL_CHARTS", str(folder.parent))
-    monkeypatch.setattr(helm, "upgrade", lambda place, **more: asked.append({"place": place, **more}))
-    return asked
-
-
-def test_a_release_that_a_killed_helm_left_is_taken_up(site: Site, installed: list[Obj]) -> None:
-    for revision, status in ((1, "deployed"), (2, "pending-upgrade")):
-        marks = {"owner": "helm", "name": "kueue", "status": status, "version": str(revision)}
-        site.api.keep("secrets", {"metadata": {"name": f"v{revision}", "namespace": "kueue-system", "labels": marks}})
-    site.apply(Part(charts=(chart(a=2),)))
-    assert [each["values"] for each in installed] == [{"a": 2}]
-    assert site.api.stands("secrets", "v1", "kueue-system") is not None
-    assert site.api.stands("secrets", "v2", "kueue-system") is None
-
-
-def test_what_helm_says_stops_it(site: Site, installed: list[Obj], monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: object, **__: object) -> None:
-        raise PlimsollError("execution error at (kueue/templates/x.yaml)", where="kueue")
-
-    monkeypatch.setattr(helm, "upgrade", fails)
-    error = site.stopped(Part(objects=part().objects, charts=(chart(a=2),)))
-    assert "execution error" in error.what
-    assert names(error.left) == ["Release/kueue-system/kueue", "ResourceFlavor/h100", "ClusterQueue/team-a"]
-    assert installed == []
-
-
-def test_values_that_do_not_arrive_stop_it_beforehand(site: Site, installed: list[Obj]) -> None:
-    with pytest.raises(ClusterError, match=r"values\.b: the chart has no such value"):
-        site.apply(Part(charts=(chart(b=2),)))
-    assert (installed, site.api.written()) == ([], [])
-
-
-def test_charts_of_other_pillars_stay_on_record(site: Site, installed: list[Obj]) -> None:
-    site.apply(Part(charts=(chart(a=2),)))
-    site.apply(Part(objects=(flavor(),)))
-    kept = site.api.stands("configmaps", record.name("acme"), HOME)
-    assert kept is not None
-    assert record.read(kept).charts == {"kueue": record.summary(chart(a=2))}
-    assert len(installed) == 1
 
 
 def test_nothing_waits_for_what_says_nothing_of_itself(site: Site, clock: Clock) -> None:
