@@ -1,5 +1,6 @@
 # make demo    the main job on a recorded cluster
 # make test    everything CI runs: checks, the lab's programs (built once per version), then tests
+# make lab     what `plimsoll lab`, and charts of `plimsoll apply`, need beside what make demo installs
 # make check   only the checks: ruff, mypy --strict, layers
 # make fix     what a failing check asks for
 # make bench   the performance bars, each figure printed
@@ -12,13 +13,16 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 
-.PHONY: demo test check fix bench record golden soak docs lock clean
+.PHONY: demo lab test check fix bench record golden soak docs lock clean
 
 demo: .venv/core.stamp
 	@mkdir -p build/demo
 	@$(BIN)/plimsoll check examples/lab/device-plugin-crash.json.gz -f examples/lab/platform.yaml \
 	    --fail-on never -o table -o html=build/demo/report.html
 	@echo "Open build/demo/report.html in a browser for the same with pictures."
+
+lab: .venv/dev.stamp
+	$(BIN)/plimsoll lab build
 
 test: check
 	$(BIN)/plimsoll lab build

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from plimsoll.pillars import PILLARS
 
 if TYPE_CHECKING:
     from plimsoll.plan.apply import Event, Tell
+
+_QUIET = 10.0  # seconds without a word where no bar is drawn
 
 
 @click.command("apply")
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     "--timeout", type=click.IntRange(1, 86400), default=600, show_default=True, metavar="SECONDS",
     help="For each thing that is waited for.",
 )  # fmt: skip
+@options.notes
 @click.option("--pillar", "pillars", multiple=True, type=click.Choice(PILLARS), help="Only what this pillar asks for.")
 def command(
     platform: Path,
@@ -46,6 +50,7 @@ def command(
     force_conflicts: bool,
     no_wait: bool,
     timeout: int,
+    notes: bool,
     pillars: tuple[str, ...],
 ) -> None:
     """Make a cluster what a declaration says.
@@ -77,8 +82,7 @@ def command(
         plan = against(client, declared, found, pillars or PILLARS, creations=not yes)
         if (error := refusal(plan, chosen)) is not None:
             raise error
-        for note in plan.notes:
-            click.echo(f"note: {note}", err=True)
+        options.say(plan.notes, notes)
         if not yes:
             color = not os.environ.get("NO_COLOR")
             click.echo(table.render(plan, color=color, width=options.width()), nl=False, color=color)
@@ -100,11 +104,16 @@ def _told() -> Iterator[Tell]:
     from plimsoll.cli.progress import bar
     from plimsoll.report.plan import words
 
+    said = time.monotonic()
     with bar("applying") as move:
 
         def tell(event: Event) -> None:
+            nonlocal said
             if event.item is not None:
                 click.echo(f"{words.SIGNS[event.item.action]} {words.title(event.item)}")
+            elif not sys.stderr.isatty() and time.monotonic() - said > _QUIET:
+                click.echo(f"waiting: {event.said}", err=True)
+                said = time.monotonic()
             move(event.said if event.item is None else event.wave, event.done, event.total)
 
         yield tell

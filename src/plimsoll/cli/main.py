@@ -26,6 +26,8 @@ VERBS = {
     "lab": "A real control plane with fake GPUs on this machine.",
 }
 
+_EXTRA = ("cryptography", "helm_python")  # modules of the extra `lab`
+
 
 @click.group(
     cls=Verbs,
@@ -57,6 +59,14 @@ def main() -> None:
     except PlimsollError as error:
         _say(f"error: {error}", error.hint)
         code = error.exit_code
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRA:
+            raise
+        _say(
+            f"error: {error.name} is not installed",
+            "`pip install 'plimsoll[lab]'`, in a checkout `make lab`: it brings it",
+        )
+        code = Exit.LAB
     except BrokenPipeError:  # the reader went away: `plimsoll check … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = Exit.OK

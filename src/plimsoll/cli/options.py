@@ -15,7 +15,7 @@ from plimsoll.errors import InputError
 from plimsoll.kube.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from plimsoll.spec.model import Platform
 
@@ -43,6 +43,21 @@ def charts(function: F) -> F:
         "--charts", type=click.Path(path_type=Path), metavar="FOLDER", envvar="PLIMSOLL_CHARTS", show_envvar=True,
         help="Charts at hand, as NAME-VERSION or NAME-VERSION.tgz; others are fetched.",
     )(function)  # fmt: skip
+
+
+def notes(function: F) -> F:
+    return click.option("--notes", is_flag=True, help="Print what a person has to do or know that no object says.")(
+        function
+    )
+
+
+def say(found: Sequence[str], whole: bool) -> None:
+    """The notes of a plan, or how many there are."""
+    for note in found if whole else ():
+        click.echo(f"note: {note}", err=True)
+    if found and not whole:
+        what = "1 thing" if len(found) == 1 else f"{len(found)} things"
+        click.echo(f"note: {what} that no object says, such as what the cloud must be told: --notes", err=True)
 
 
 def cluster(function: F) -> F:

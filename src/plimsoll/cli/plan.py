@@ -25,6 +25,7 @@ FORMATS = ("table", "json", "markdown")
 @click.option(
     "-o", "--output", type=click.Choice(FORMATS), default="table", show_default=True, help="Form of the plan."
 )
+@options.notes
 @click.option("--exit-code", is_flag=True, help="Exit 1 where anything would change.")
 def command(
     snapshot: Path | None,
@@ -34,6 +35,7 @@ def command(
     charts: Path | None,
     pillars: tuple[str, ...],
     output: str,
+    notes: bool,
     exit_code: bool,
 ) -> None:
     """Say what applying a declaration would change, whom that meets and what it costs.
@@ -54,8 +56,7 @@ def command(
     if output == "table":
         color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         click.echo(render(found, color=color, width=options.width()), nl=False, color=color)
-        for note in found.notes:
-            click.echo(f"note: {note}", err=True)
+        options.say(found.notes, notes)
     else:
         click.echo(render(found), nl=False)
     if exit_code and found.changes:

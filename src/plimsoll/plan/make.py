@@ -18,6 +18,7 @@ from plimsoll.plan.model import PILLAR, Chart, Wanted
 from plimsoll.plan.order import OPERATORS, rank, wave
 from plimsoll.plan.result import Action, Item, Plan
 from plimsoll.spec.model import Platform
+from plimsoll.spec.settle import settled
 
 Progress = Callable[[str, int, int], None]
 _WORKERS = 8
@@ -58,7 +59,7 @@ def plan(
     creations: whether the server is asked about objects that are not there yet. progress: told what is looked at, how
     much is done and how much there is.
     """
-    seen = source.snapshot()
+    platform, seen = settled(platform), source.snapshot()
     asked = [(pillar, obj) for pillar, part in wanted.parts.items() for obj in part.objects]
     coming = {crd for chart in wanted.charts for crd in chart.crds if source.definition(crd) is None}
     found = [_release(chart, pillar, source, charts, wanted.platform) for pillar, chart in _charts(wanted)]

@@ -9,7 +9,7 @@ from plimsoll.kube.kinds import Kind
 from plimsoll.kube.objects import MANAGER, Obj, Ref, items, labels, text
 from plimsoll.kube.redact import redacted
 from plimsoll.kube.snapshot import Coverage, Snapshot
-from plimsoll.plan import local, record
+from plimsoll.plan import defaults, local, record
 from plimsoll.plan.model import MANAGED_BY, PLATFORM, Chart
 from plimsoll.plan.order import wave
 from plimsoll.plan.record import Recorded
@@ -50,12 +50,15 @@ class Frozen:
             return replace(base, action=Action.CREATE)
         if text(live, "metadata", "deletionTimestamp"):
             return replace(base, action=Action.BLOCKED, why="it was being deleted, and something still held it")
-        fields = local.changes(redacted(obj), live)  # as the snapshot was
+        fields = local.changes(redacted(self._kept(obj, kind)), live)  # as the snapshot was
         fixed = _FIXED.get(ref.kind, ())
         if broken := [each.path for each in fields if each.path.startswith(fixed)]:
             why = f"a field that it was created with cannot change: {', '.join(broken)}"
             return replace(base, action=Action.REPLACE, fields=fields, why=why)
         return replace(base, action=Action.CHANGE if fields else Action.KEEP, fields=fields)
+
+    def _kept(self, obj: Obj, kind: Kind) -> Obj:
+        return obj if kind.builtin else defaults.filled(obj, self.definition(f"{kind.plural}.{kind.group}"))
 
     def ours(self, platform: str) -> list[Obj]:
         return [each for each in self._snapshot if _ours(each, platform)]

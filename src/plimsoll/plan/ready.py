@@ -22,6 +22,9 @@ _CONDITIONS = {
     "ScaledObject": "Ready",
 }
 
+# A queue that somebody has stopped works as they want it; one that hangs on another queue is waited for there.
+_HELD = ("Stopped", "ClusterQueueIsInactive")
+
 
 def waits(ref: Ref) -> bool:
     """Whether an object has a state that can be waited for."""
@@ -43,6 +46,8 @@ def lacks(obj: Obj | None, ref: Ref) -> str:
     if seen and seen < number(obj, "metadata", "generation"):
         return "is not looked at yet"
     if text(found, "status") == "True":
+        return ""
+    if text(found, "reason") in _HELD:
         return ""
     said = text(found, "message") or text(found, "reason")
     return f"is not {wanted}{f': {said}' if said else ''}"

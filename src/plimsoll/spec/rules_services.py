@@ -98,6 +98,10 @@ def devices(view: View) -> Iterator[Problem]:
     for path, service, pool in _services(view):
         known = {offer.unit: offer for offer in derive.offers(pool)}
         unit = derive.unit_of(pool, service)
+        if derive.open_layout(pool) and not unit and view.knows(*path, "unit"):
+            yield Problem(
+                path=path, allowed=f"must have a unit: the layout of pool {pool.name} is chosen by what is asked"
+            )
         if not known or not view.cut(pool) or not view.knows(*path, "unit"):
             continue
         if not unit:
