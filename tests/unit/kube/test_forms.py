@@ -375,7 +375,7 @@ def test_what_an_excerpt_lacks_is_no_fault(tmp_path: Path) -> None:
     path.write_bytes(listed(*ITEMS))
     whole = faults(review(open_snapshot(path), all_checks()))
     names = sorted({obj["kind"] for obj in ITEMS})
-    rng = random.Random(1)  # noqa: S311  it makes no secret
+    rng = random.Random(1)
     excerpts = [[obj] for obj in ITEMS[::7]] + [of(kind) for kind in names]
     excerpts += [[obj for kind in rng.sample(names, rng.randrange(2, 14)) for obj in of(kind)] for _ in range(60)]
     for number, objects in enumerate(excerpts):
