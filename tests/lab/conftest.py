@@ -1,6 +1,6 @@
 """A lab for the tests of this folder: one for all of them, made once, put back where a test asks for it.
 
-They run in two workers (`xdist_group`): two cores hold two labs.
+All of them run in one worker (`xdist_group`), since two cores hold one lab well.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from plimsoll.lab.run.settings import ADDONS, Folder, Settings
 from plimsoll.lab.run.state import State
 
 PRACTICE = Path(__file__).parents[2] / "examples" / "practice"
-
-_ALONE = ("test_accepted", "test_empty", "test_examples")  # modules whose labs are their own
 
 
 class Lab:
@@ -45,11 +43,11 @@ class Lab:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker for everything that shares a lab, one for what makes its own, and both first: they take longest."""
+    """One worker for everything that needs a lab, and that first: it takes longest."""
     here = str(Path(__file__).parent)
     own = [item for item in items if str(item.path).startswith(here)]
     for item in own:
-        item.add_marker(pytest.mark.xdist_group("labs" if item.path.stem in _ALONE else "lab"))
+        item.add_marker(pytest.mark.xdist_group("lab"))
     items.sort(key=lambda item: not str(item.path).startswith(here))
 
 
