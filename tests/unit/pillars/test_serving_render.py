@@ -22,6 +22,7 @@ from plimsoll.pillars.serving.render_network import prometheus_namespace
 from plimsoll.plan.model import Part
 from plimsoll.spec.load import from_mapping, load
 from plimsoll.spec.model import Platform
+from plimsoll.spec.problems import SpecError
 from tests.world import snapshot
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -189,11 +190,10 @@ def test_what_a_replica_holds() -> None:
     assert "cpu" not in stated["limits"]
 
 
-def test_a_service_whose_pool_does_not_say_what_a_replica_holds_is_left_out_and_said() -> None:
+def test_a_service_on_an_open_layout_must_say_what_a_replica_holds() -> None:
     pools = (H100 | {"gpu": "A100-SXM4-80GB", "partition": {"mig": {"layout": "auto"}}},)
-    part = one(pools=pools, queued=False, more={"teams": [{"name": "web"}]})
-    assert part.objects == () and part.charts == ()
-    assert said(part, "give it a unit")
+    with pytest.raises(SpecError, match="must have a unit"):
+        one(pools=pools, queued=False, more={"teams": [{"name": "web"}]})
 
 
 @pytest.mark.parametrize(
