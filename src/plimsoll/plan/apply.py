@@ -17,12 +17,12 @@ import msgspec
 
 from plimsoll.errors import ClusterError, PlimsollError
 from plimsoll.kube.client import Client
-from plimsoll.kube.objects import MANAGER, Obj, Ref
+from plimsoll.kube.objects import MANAGER, Obj, Ref, mapping
 from plimsoll.plan import drain, lease, ready, record, rollout
 from plimsoll.plan.charts import Charts
 from plimsoll.plan.make import order
 from plimsoll.plan.model import HOME, MANAGED_BY, PLATFORM, thing
-from plimsoll.plan.order import OPERATORS, WAVES, rank
+from plimsoll.plan.order import OPERATORS, RESOURCES, WAVES, rank
 from plimsoll.plan.patience import patiently
 from plimsoll.plan.result import EVICTED, Action, Item, Plan
 from plimsoll.spec.model import Platform
@@ -104,6 +104,12 @@ def _held(plan: Plan) -> ClusterError | None:
     return None
 
 
+def _named_by_nodes(item: Item) -> bool:
+    """Whether a change takes away configurations that labels of nodes still name, until the nodes have theirs."""
+    gone = any(each.path.startswith("data") and each.after is None for each in item.fields)
+    return gone and item.action is Action.CHANGE and (item.ref.kind, item.pillar) == ("ConfigMap", "partition")
+
+
 class _Run:
     """One apply."""
 
@@ -137,6 +143,8 @@ class _Run:
                 self._wave(wave, here)
                 if number == OPERATORS:
                     self._deployed(wave)
+                if number == RESOURCES:
+                    self._taken_away()
             self._reopened()
             if self._options.wait:
                 self._wait(WAVES[-1], self._working())
@@ -195,8 +203,20 @@ class _Run:
         obj = item.obj or {}
         if item.action is Action.REPLACE:
             rollout.replace(self._client, item.ref, timeout=self._options.timeout)
+        if _named_by_nodes(item):
+            live = patiently(partial(self._client.get, "v1/ConfigMap", item.ref.name, item.ref.namespace))
+            obj = obj | {"data": mapping(live, "data") | mapping(obj, "data")}
+        self._applied(obj)
+
+    def _applied(self, obj: Obj) -> None:
         force = self._options.force_conflicts
         patiently(partial(self._client.apply, obj, manager=MANAGER, force=force, strict=True))
+
+    def _taken_away(self) -> None:
+        """Configurations that nodes named until now; where an apply ends before this, the next one does it."""
+        for item in filter(_named_by_nodes, self._work):
+            self._alone()
+            self._applied(item.obj or {})
 
     def _deployed(self, wave: str) -> None:
         """What the next wave needs: webhooks and controllers of every chart answer."""

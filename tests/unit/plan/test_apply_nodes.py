@@ -9,9 +9,12 @@ import pytest
 
 from plimsoll.errors import ClusterError, PlimsollError
 from plimsoll.kube import helm
-from plimsoll.kube.objects import Obj
+from plimsoll.kube.objects import Obj, Ref
 from plimsoll.plan import record
+from plimsoll.plan.apply import _named_by_nodes
+from plimsoll.plan.fields import Field
 from plimsoll.plan.model import HOME, Chart, NodeRule, Part
+from plimsoll.plan.result import Action, Item
 from tests.unit.plan import standing
 from tests.unit.plan.site import Site, flavor, names, part
 
@@ -111,3 +114,12 @@ def test_charts_of_other_pillars_stay_on_record(site: Site, installed: list[Obj]
     assert kept is not None
     assert record.read(kept).charts == {"kueue": record.summary(chart(a=2))}
     assert len(installed) == 1
+
+
+def test_configurations_go_only_when_no_node_is_still_to_be_told_of_others() -> None:
+    ref = Ref("v1", "ConfigMap", "gpu-operator", "plimsoll-device-plugin")
+    gone, come = Field("data.l4-old", "version: v1", None), Field("data.l4-new", None, "version: v1")
+    change: dict[str, Any] = {"ref": ref, "action": Action.CHANGE, "pillar": "partition"}
+    assert _named_by_nodes(Item(fields=(come, gone), **change))
+    assert not _named_by_nodes(Item(fields=(come,), **change))
+    assert not _named_by_nodes(Item(fields=(come, gone), **change | {"pillar": "observability"}))
