@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from io import StringIO
 from typing import Any
 
 from plimsoll.check.model import Severity
 from plimsoll.check.run import Judgement, Review
 from plimsoll.check.score import PillarSummary, summarise
+from plimsoll.report.terminal import drawn, line
 from plimsoll.report.view import Group, amount, clean, not_read, remedy, sentence, shown, view
 
 _STYLE = {Severity.CRITICAL: "bold red", Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
@@ -17,18 +17,10 @@ _OTHERS_MAX = 12  # more objects than this are counted, not listed
 
 def render(review: Review, pillars: tuple[str, ...], *, color: bool = False, width: int = 110) -> str:
     """Text with a table per part. `color`: ANSI codes; without them the words carry the meaning alone."""
-    from rich.console import Console  # 90 ms, so only where something is drawn
+    return drawn(lambda console: _review(console, review, pillars), color=color, width=width)
 
-    out = StringIO()
-    console = Console(
-        file=out,
-        width=width,
-        force_terminal=color,
-        no_color=not color,
-        highlight=False,
-        emoji=False,
-        legacy_windows=False,
-    )
+
+def _review(console: Any, review: Review, pillars: tuple[str, ...]) -> None:
     seen = view(review)
     _head(console, review)
     for group in seen.faults:
@@ -40,18 +32,9 @@ def render(review: Review, pillars: tuple[str, ...], *, color: bool = False, wid
     for each in seen.waived:
         waiver = each.waiver
         until = f" until {waiver.until} by {waiver.owner}: {waiver.reason}" if waiver else ""
-        _line(console, f"waived   {each.check.id}  {each.finding.object}{until}", "dim")
+        line(console, f"waived   {each.check.id}  {each.finding.object}{until}", "dim")
     _pillars(console, summarise(review, pillars))
-    _line(console, sentence(review), "bold")
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
-
-
-def _line(console: Any, text: str, style: str = "", indent: int = 0) -> None:
-    """Print text as it is: nothing in a cluster may be read as markup. Wrapped lines keep the indent."""
-    from rich.padding import Padding
-    from rich.text import Text
-
-    console.print(Padding(Text(clean(text), style=style), (0, 0, 0, indent)))
+    line(console, sentence(review), "bold")
 
 
 def _head(console: Any, review: Review) -> None:
@@ -60,36 +43,36 @@ def _head(console: Any, review: Review) -> None:
         f"{snapshot.taken_at:%Y-%m-%d %H:%M:%S} UTC ({snapshot.source.taken_at_is})" if snapshot.taken_at else "unknown"
     )
     objects = amount(len(snapshot), "object", "objects")
-    _line(console, f"{snapshot.source.form} {snapshot.source.place}, taken {taken}, {objects}", "dim")
+    line(console, f"{snapshot.source.form} {snapshot.source.place}, taken {taken}, {objects}", "dim")
     if review.platform:
-        _line(console, f"judged against platform {review.platform.metadata.name}", "dim")
+        line(console, f"judged against platform {review.platform.metadata.name}", "dim")
     console.print()
 
 
 def _fault(console: Any, group: Group) -> None:
     first = group.evidence_of
     others = f" and {len(group.members) - 1} more" if len(group.members) > 1 else ""
-    _line(
+    line(
         console,
         f"{str(group.severity).upper()}  {group.check.id}  {first.finding.object}{others}",
         _STYLE[group.severity],
     )
-    _line(console, first.finding.title, "bold", indent=2)
+    line(console, first.finding.title, "bold", indent=2)
     for item in first.finding.evidence:
-        _line(console, f"saw   {item.path} = {shown(item.value)}", indent=2)
+        line(console, f"saw   {item.path} = {shown(item.value)}", indent=2)
     _also(console, group)
     if group.hidden:
-        _line(console, f"hides {_hidden(group.hidden)}", "dim", indent=2)
-    for index, line in enumerate(remedy(first).splitlines()):
-        _command(console, f"  {'do    ' if index == 0 else '      '}{line}")
+        line(console, f"hides {_hidden(group.hidden)}", "dim", indent=2)
+    for index, words in enumerate(remedy(first).splitlines()):
+        _command(console, f"  {'do    ' if index == 0 else '      '}{words}")
     console.print()
 
 
-def _command(console: Any, line: str) -> None:
+def _command(console: Any, words: str) -> None:
     """A line to be copied: never wrapped."""
     from rich.text import Text
 
-    console.print(Text(clean(line), style="green"), soft_wrap=True)
+    console.print(Text(clean(words), style="green"), soft_wrap=True)
 
 
 def _also(console: Any, group: Group) -> None:
@@ -98,12 +81,12 @@ def _also(console: Any, group: Group) -> None:
     same = {each.finding.title.replace(each.finding.object.name, "") for each in group.members}
     if others and len(same) == 1:
         names = ", ".join(str(each.finding.object) for each in others[:_OTHERS_MAX])
-        _line(console, f"also  {names}", indent=2)
+        line(console, f"also  {names}", indent=2)
     else:
         for each in others[:_OTHERS_MAX]:
-            _line(console, f"also  {each.finding.object}: {each.finding.title}", indent=2)
+            line(console, f"also  {each.finding.object}: {each.finding.title}", indent=2)
     if len(others) > _OTHERS_MAX:
-        _line(console, f"      and {len(others) - _OTHERS_MAX} more", indent=2)
+        line(console, f"      and {len(others) - _OTHERS_MAX} more", indent=2)
 
 
 def _hidden(hidden: tuple[Judgement, ...]) -> str:
@@ -140,10 +123,10 @@ def _risks(console: Any, groups: tuple[Group, ...]) -> None:
         )
     if table.row_count:
         console.print(table)
-    _line(console, "plimsoll explain ID says why a risk matters and what to do about it", "dim")
+    line(console, "plimsoll explain ID says why a risk matters and what to do about it", "dim")
     notes = [group.check.id for group in groups if group.severity is Severity.INFO]
     if notes:
-        _line(console, f"Worth knowing: {', '.join(notes)} (-o html and -o json show them)", "dim")
+        line(console, f"Worth knowing: {', '.join(notes)} (-o html and -o json show them)", "dim")
 
 
 def _unknown(console: Any, review: Review, unknown: tuple[Judgement, ...]) -> None:
@@ -152,9 +135,9 @@ def _unknown(console: Any, review: Review, unknown: tuple[Judgement, ...]) -> No
     kinds = [kind for kind, _ in not_read(review) if kind not in refused]
     named = ", ".join(kinds[:_KINDS_NAMED]) + (f" and {len(kinds) - _KINDS_NAMED} more" if kinds[_KINDS_NAMED:] else "")
     missing = f"; not whole: {named}" if named else ""
-    _line(console, f"Unknown: {amount(len(unknown), 'question', 'questions')} could not be answered{missing}", "bold")
+    line(console, f"Unknown: {amount(len(unknown), 'question', 'questions')} could not be answered{missing}", "bold")
     for kind, why in refused.items():
-        _line(console, f"{kind}: {why}", indent=2)
+        line(console, f"{kind}: {why}", indent=2)
     console.print()
 
 

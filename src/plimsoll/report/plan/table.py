@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from io import StringIO
 from typing import Any
 
 from plimsoll.plan.result import Action, Item, Plan, Row, Struck
 from plimsoll.report.plan import words
+from plimsoll.report.terminal import drawn, line
 from plimsoll.report.view import clean
 
 _STYLES = {
@@ -24,47 +24,38 @@ _PODS_MAX = 20
 
 def render(plan: Plan, *, color: bool = False, width: int = 110) -> str:
     """`color`: ANSI codes; without them the signs carry the meaning alone."""
-    from rich.console import Console
+    return drawn(lambda console: _plan(console, plan), color=color, width=width)
 
-    out = StringIO()
-    console = Console(
-        file=out,
-        width=width,
-        force_terminal=color,
-        no_color=not color,
-        highlight=False,
-        emoji=False,
-        legacy_windows=False,
-    )
-    _line(console, f"platform {plan.platform} against {plan.against}", "dim")
+
+def _plan(console: Any, plan: Plan) -> None:
+    line(console, f"platform {plan.platform} against {plan.against}", "dim")
     for pillar in dict.fromkeys(each.pillar for each in plan.changes):
         console.print()
-        _line(console, pillar, "bold")
+        line(console, pillar, "bold")
         for item in plan.changes:
             if item.pillar == pillar:
                 _item(console, item)
     _struck(console, plan.impact.struck)
     if plan.impact.unseen:
-        _line(console, plan.impact.unseen, "magenta")
+        line(console, plan.impact.unseen, "magenta")
     _rows(console, "Devices offered", "pool", plan.impact.capacity)
     _rows(console, "Devices promised", "team", plan.impact.quota)
     console.print()
     for said in (*words.money(plan), *words.provisos(plan)):
-        _line(console, said)
-    _line(console, f"{words.sentence(plan)}.", "bold")
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+        line(console, said)
+    line(console, f"{words.sentence(plan)}.", "bold")
 
 
 def _item(console: Any, item: Item) -> None:
-    _line(console, f"{words.SIGNS[item.action]} {words.title(item)}", _STYLES.get(item.action, ""), indent=2)
+    line(console, f"{words.SIGNS[item.action]} {words.title(item)}", _STYLES.get(item.action, ""), indent=2)
     if item.why:
-        _line(console, f"{item.why}{f' ({item.hint})' if item.hint else ''}", indent=6)
+        line(console, f"{item.why}{f' ({item.hint})' if item.hint else ''}", indent=6)
     for field in item.fields[:_FIELDS_MAX]:
-        _line(console, words.change(field), indent=6)
+        line(console, words.change(field), indent=6)
     if len(item.fields) > _FIELDS_MAX:
-        _line(console, f"and {len(item.fields) - _FIELDS_MAX} more fields", "dim", indent=6)
+        line(console, f"and {len(item.fields) - _FIELDS_MAX} more fields", "dim", indent=6)
     for owner in item.owners:
-        _line(console, f"{owner.path} belongs to {owner.manager}: --force-conflicts takes it", "red", indent=6)
+        line(console, f"{owner.path} belongs to {owner.manager}: --force-conflicts takes it", "red", indent=6)
 
 
 def _struck(console: Any, struck: tuple[Struck, ...]) -> None:
@@ -77,7 +68,7 @@ def _struck(console: Any, struck: tuple[Struck, ...]) -> None:
     ]  # fmt: skip
     _table(console, "Pods that feel it", ("team", "pod", "holds", "runs for", "GPU-hours", "is", "because"), rows)
     more = f"and {len(struck) - _PODS_MAX} more; " if len(struck) > _PODS_MAX else ""
-    _line(console, f"{more}{words.hours(struck)} GPU-hours at stake unless they are saved", indent=2)
+    line(console, f"{more}{words.hours(struck)} GPU-hours at stake unless they are saved", indent=2)
 
 
 def _rows(console: Any, title: str, of: str, rows: Iterable[Row]) -> None:
@@ -96,11 +87,3 @@ def _table(console: Any, title: str, heads: tuple[str, ...], rows: Iterable[tupl
         table.add_row(*(Text(clean(cell)) for cell in row))
     console.print()
     console.print(table)
-
-
-def _line(console: Any, text: str, style: str = "", indent: int = 0) -> None:
-    """Print text as it is: nothing in a cluster may be read as markup."""
-    from rich.padding import Padding
-    from rich.text import Text
-
-    console.print(Padding(Text(clean(text), style=style), (0, 0, 0, indent)))
