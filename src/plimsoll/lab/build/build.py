@@ -144,6 +144,7 @@ class _Build:
     def _run_go(self, name: str, module: Module, argv: list[str], env: dict[str, str], seconds: int) -> None:
         """Run it in the module's folder, again where only the network failed. Raises LabError with what it said."""
         tick = self._ticker(name, seconds)
+        tick(0.0)  # what is begun shows, however soon it ends
         for pause in (*_NETWORK_PAUSES, 0.0):
             log = self._log(name)
             if not run(argv, log=log, cwd=module.folder, env=env, tick=tick):
