@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ SPOT = "h100-spot-under-test"
 TAINT = "eks.amazonaws.com/capacityType"
 ON_SPOT = {"nodeSelector": {"plimsoll.dev/pool": SPOT}}
 IGNORED = {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]}
+PATIENCE = 60.0  # seconds
 CONTRACT = {"envFrom": [{"configMapRef": {"name": "checkpoint-contract"}}]}
 
 
@@ -52,10 +54,20 @@ def homes(lab: Lab, space: str) -> Iterator[tuple[str, str]]:
     policies = _policies(space, other)
     for each in policies:
         lab.client.apply(each)
-    probe = _pod(other, ON_SPOT)
-    for _ in range(100):  # the API server takes a moment to heed a new binding
-        if _refused(lab, probe) and _refused(lab, _job(other, ON_SPOT)):
-            break
+    ready = ON_SPOT | {"terminationGracePeriodSeconds": 90}
+    off, production = "stay off spot", {"kueue.x-k8s.io/priority-class": "production"}
+    # The API server takes a moment to heed a new binding, and heeds each at its own time: one for each, and by itself.
+    heeded = (
+        (_pod(other, ON_SPOT), off),
+        (_pod(space, ON_SPOT, **production), off),
+        (_job(other, ready, CONTRACT, IGNORED), off),
+        (_job(space, ready, CONTRACT, IGNORED, **production), off),
+        (_job(space, ready, CONTRACT), "podFailurePolicy"),
+    )
+    until = time.monotonic() + PATIENCE
+    while not all(said in _refused(lab, each) for each, said in heeded):
+        assert time.monotonic() < until, "the API server heeds no new policy"
+        time.sleep(0.2)
     yield space, other
     for each in policies:
         lab.client.delete(f"admissionregistration.k8s.io/v1/{each['kind']}", name(each))
