@@ -1,1 +1,1 @@
-"""Every GPU-second metered: watches say who is there since when, readings say what devices did, the ledger keeps both."""
+"""Every GPU-second metered: watches say who is there since when, readings what devices did; the ledger keeps it."""

@@ -19,7 +19,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """One GPU, or one MIG instance, at one moment. None is not read: it is not 0.
 
     node: its name. gpu: UUID of the whole GPU, for an instance too. instance: GPU instance id as text, "" for a whole
-    GPU. profile: of the instance, `1g.10gb`. cut: whether this is a GPU in MIG mode, that only its instances are held of.
+    GPU. profile: of the instance, `1g.10gb`. cut: this is a GPU in MIG mode, which is held by its instances alone.
     busy, sm, tensor, dram: 0 to 1 of the device's time. watts, joules (a counter) are of the whole GPU.
     holders: pods that hold it, where the source says so.
     shares: what each of several holders did, where the source can tell them apart.
