@@ -51,13 +51,17 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """A node's price from `began` to `ended`. per_hour: micro-units, None where nobody knows; source: who says so."""
+    """A node's price from `began` to `ended`. per_hour: micro-units, None where nobody knows; source: who says so.
+
+    as_of: the day on which it was true, where that is known.
+    """
 
     began: int
     ended: int
     per_hour: int | None
     source: str
     stale: bool = False
+    as_of: date | None = None
 
 
 class Tariff(msgspec.Struct, frozen=True):
@@ -67,6 +71,7 @@ class Tariff(msgspec.Struct, frozen=True):
     currency: str = "USD"
     provider: str = ""  # of nodes that do not say theirs
     region: str = ""
+    dates: dict[str, date] = {}  # pool: the day its price was true
 
     @classmethod
     def of(cls, platform: Platform) -> Tariff:
@@ -76,8 +81,9 @@ class Tariff(msgspec.Struct, frozen=True):
             for name, pool in derive.pools_by_name(platform).items()
             if pool.price
         }
-        cluster = platform.cluster
-        return cls(declared, platform.observability.costs.currency, PROVIDERS.get(cluster.provider, ""), cluster.region)
+        dates = {name: pool.price.as_of for name, pool in derive.pools_by_name(platform).items() if pool.price}
+        cluster, currency = platform.cluster, platform.observability.costs.currency
+        return cls(declared, currency, PROVIDERS.get(cluster.provider, ""), cluster.region, dates)
 
     def rates(self, node: Facts, quotes: Mapping[str, Sequence[Quote]]) -> list[Rate]:
         """The prices of one node, without a gap over its whole time. quotes: by scope."""
@@ -92,7 +98,8 @@ class Tariff(msgspec.Struct, frozen=True):
         base = self._listed(node)
         found: list[Rate] = []
         starts = [node.began, *(max(moment, node.began) for moment, _, _ in changes), node.ended]
-        known = [base, *(Rate(0, 0, per_hour, source) for _, per_hour, source in changes)]
+        observed = (Rate(0, 0, per_hour, source, as_of=_day(moment)) for moment, per_hour, source in changes)
+        known = [base, *observed]
         for rate, began, ended in zip(known, starts[:-1], starts[1:], strict=True):
             if began < ended:
                 found.append(msgspec.structs.replace(rate, began=began, ended=ended))
@@ -100,7 +107,7 @@ class Tariff(msgspec.Struct, frozen=True):
 
     def _listed(self, node: Facts) -> Rate:
         if node.pool in self.pools:
-            return Rate(0, 0, *self.pools[node.pool])
+            return Rate(0, 0, *self.pools[node.pool], as_of=self.dates.get(node.pool))
         provider, region = node.provider or self.provider, node.region or self.region
         row = None
         # A price of another provider or region may be threefold: it is no price of this node.
@@ -112,7 +119,7 @@ class Tariff(msgspec.Struct, frozen=True):
             return Rate(0, 0, None, "no price known")
         same = row.per_node is not None and row.instance_type == node.instance_type
         per_hour = row.per_node if same and row.per_node is not None else row.per_gpu * node.gpus
-        return Rate(0, 0, per_hour, f"price book, {row.as_of}: {row.source}", row.stale(_day(node.ended)))
+        return Rate(0, 0, per_hour, f"price book, {row.as_of}: {row.source}", row.stale(_day(node.ended)), row.as_of)
 
 
 def _day(moment: int) -> date:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 
@@ -57,6 +58,17 @@ def test_the_declaration_makes_a_tariff() -> None:
     tariff = Tariff.of(load(path.read_bytes(), path.name))
     assert tariff.pools["h100"] == (55_040_000, "platform.yaml, 2026-11-01: list price")
     assert (tariff.provider, tariff.region, tariff.currency) == ("aws", "us-east-1", "USD")
+
+
+def test_a_price_knows_its_day() -> None:
+    path = ROOT / "examples" / "practice" / "platform.yaml"
+    declared = Tariff.of(load(path.read_bytes(), path.name))
+    assert declared.rates(facts(pool="h100"), {})[0].as_of == date(2026, 11, 1)
+    listed = Tariff().rates(facts(), {})[0]
+    assert f"price book, {listed.as_of}: " in listed.source
+    seen = Quote(scope="p", moment=START, per_hour=1, source="seen")
+    assert Tariff().rates(facts(), {"p": [seen]})[0].as_of == date(2025, 12, 1)
+    assert Tariff({"p": (1, "contract")}).rates(facts(), {})[0].as_of is None
 
 
 @given(st.lists(st.tuples(st.sampled_from(["n", "p", "x"]), st.integers(-HOUR, 2 * HOUR)), max_size=6))
