@@ -99,7 +99,7 @@ def bill(ledger: Ledger, tariff: Tariff, query: Query) -> Bill:
     store = ledger.store
     with store.reading():
         horizon = ledger.horizon()
-        rates = _divided(ledger, tariff, query, horizon)
+        rates = divided(ledger, tariff, query, horizon)
         exact = sum((rate.per_hour or 0) * (rate.ended - rate.began) for _, rate in rates) * split.SCALE
         served = query.by in ("model", "tenant")
         for sql in lines.classes(table=served):
@@ -122,7 +122,7 @@ def bill(ledger: Ledger, tariff: Tariff, query: Query) -> Bill:
     )  # fmt: skip
 
 
-def _divided(ledger: Ledger, tariff: Tariff, query: Query, horizon: int) -> list[tuple[Facts, Rate]]:
+def divided(ledger: Ledger, tariff: Tariff, query: Query, horizon: int) -> list[tuple[Facts, Rate]]:
     """Divide the price of every node of the window among its holders; that price."""
     store, window = ledger.store, (query.began, query.ended)
     pending = ledger.pending(USAGE, *window)
