@@ -19,6 +19,7 @@ from plimsoll.cost.sample import (
     Pod,
     Quote,
     Record,
+    Request,
     Running,
     Tokens,
     Usage,
@@ -35,6 +36,7 @@ from plimsoll.cost.schema import (
     NODES,
     PODS,
     QUOTES,
+    REQUESTS,
     TABLES,
     TOKENS,
     USAGE,
@@ -137,6 +139,7 @@ class Ledger:
             newest = f"SELECT MAX(q.moment) FROM quotes q WHERE q.scope = quotes.scope AND q.moment <= {before}"
             self.store.run(f"DELETE FROM quotes WHERE moment < ({newest})")
             self.store.run(f"DELETE FROM watches WHERE ended <= {before}")
+            self.store.run(f"DELETE FROM requests WHERE ended <= {before}")
 
 
 def _rows(record: Record) -> Sequence[tuple[Table, Row]]:
@@ -182,3 +185,6 @@ def _rows(record: Record) -> Sequence[tuple[Table, Row]]:
             return [(QUOTES, msgspec.structs.astuple(record))]
         case Watch():
             return [(WATCHES, msgspec.structs.astuple(record))]
+        case Request(id=name, model=model, tenant=tenant, began=began):
+            number = key(name, model, tenant, str(began))
+            return [(REQUESTS, (number, *msgspec.structs.astuple(record)))]

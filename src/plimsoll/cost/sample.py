@@ -194,7 +194,9 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     """Requests that a model answered for a tenant in an interval. cached: prompt tokens that cost no computing.
 
-    pod: the engine's, or any name that tells two sources of one model apart.
+    tenant "" with a pod: an engine's own counters, which know no tenants; pod is the uid of its pod, or any name
+    that tells two sources of one model apart. They are what a model answered in all: tokens of tenants and requests are
+    of those, and do not come on top.
     """
 
     model: str
@@ -208,7 +210,24 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     output: int = 0
 
 
-Record = Node | Gpu | Instance | Pod | Hold | Ended | Running | Quote | Watch | Usage | Tokens
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, as a gateway told it. cached: prompt tokens that cost no computing, 0 where it does not say.
+
+    id: the gateway's. Clients may choose it and repeat it, so what tells two requests apart is all of
+    id, model, tenant and began: one that is told twice counts once.
+    """
+
+    id: str
+    model: str
+    tenant: str = ""
+    began: int
+    ended: int
+    prompt: int = 0
+    cached: int = 0
+    output: int = 0
+
+
+Record = Node | Gpu | Instance | Pod | Hold | Ended | Running | Quote | Watch | Usage | Tokens | Request
 
 
 def measured(

@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 import duckdb
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from plimsoll.cost.bill import Bill, Query, bill
 from plimsoll.cost.export import to_parquet
 from plimsoll.cost.ledger import Ledger
-from plimsoll.cost.sample import HOUR, Tokens, Usage, Watch, by_hour, key, measured, parts
+from plimsoll.cost.sample import HOUR, Request, Tokens, Usage, Watch, by_hour, key, measured, parts
 from plimsoll.cost.schema import TABLES, USAGE, VERSION
 from plimsoll.cost.store import open_store
 from plimsoll.errors import ClusterError, InputError
@@ -219,3 +220,14 @@ def test_numbers_of_names() -> None:
 )
 def test_parts_of_a_gpu(profile: str, share: int | None) -> None:
     assert parts(SKU, profile) == share
+
+
+def test_a_request_counts_once_and_another_with_its_id_is_another(ledger: Ledger) -> None:
+    one = Request(id="r1", model="llama", tenant="x", began=START, ended=START + 900, prompt=10, output=5)
+    again = msgspec.structs.replace(one, tenant="y")  # clients choose ids
+    ledger.write([one, one, again])
+    ledger.write([one])
+    assert ledger.store.rows("SELECT name, tenant, output FROM requests ORDER BY tenant") == [
+        ("r1", "x", 5), ("r1", "y", 5)]  # fmt: skip
+    ledger.forget(START + 900)
+    assert ledger.store.rows("SELECT COUNT(*) FROM requests") == [(0,)]
