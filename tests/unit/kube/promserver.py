@@ -50,14 +50,23 @@ def serving(folder: Path, samples: Iterable[Exposed], *flags: str) -> Iterator[s
     text, data = folder / "samples.om", folder / "tsdb"
     with text.open("w") as file:
         file.writelines(openmetrics(samples))
-    made = [promtool, "tsdb", "create-blocks-from", "openmetrics", "--quiet", "--max-block-duration=720h", text, data]
+    made: list[str | Path] = [
+        promtool,
+        "tsdb",
+        "create-blocks-from",
+        "openmetrics",
+        "--quiet",
+        "--max-block-duration=720h",
+        text,
+        data,
+    ]
     done = subprocess.run(made, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     config = folder / "prometheus.yml"
     config.write_text("scrape_configs: []\n")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    argv = [prometheus, f"--config.file={config}", f"--storage.tsdb.path={data}", "--storage.tsdb.retention.time=100y",
+    argv: list[str | Path] = [prometheus, f"--config.file={config}", f"--storage.tsdb.path={data}", "--storage.tsdb.retention.time=100y",
             f"--web.listen-address=127.0.0.1:{port}", "--log.level=error", *flags]  # fmt: skip
     with (folder / "prometheus.log").open("w") as log:
         server = subprocess.Popen(argv, stdout=log, stderr=log)
