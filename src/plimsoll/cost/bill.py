@@ -40,7 +40,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     unallocated: free to be held. stranded: what a MIG layout leaves over. absent: GPUs a node is bought with and does
     not show (starting, broken). host: carved out. spread: of others' unused time, where it is spread.
     starting: of the held, from schedule until the containers ran.
-    gpu_ms: GPU time in milliseconds of a whole GPU. seen_ms: of it measured. busy_ms, sm_ms: measured × ratio.
+    gpu_ms: GPU time in milliseconds of a whole GPU; of it held_ms was held, of that known_ms measured, of that
+    used_ms busy. seen_ms, busy_ms, sm_ms: the time of its devices, of whatever size: measured, and × ratio.
     energy: millijoules. holds: how many devices its pods held.
     """
 
@@ -58,6 +59,9 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     spread: int = 0
     starting: int = 0
     gpu_ms: int = 0
+    held_ms: int = 0
+    known_ms: int = 0
+    used_ms: int = 0
     seen_ms: int = 0
     busy_ms: int = 0
     sm_ms: int = 0

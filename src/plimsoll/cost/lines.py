@@ -17,7 +17,7 @@ CLASSES = ("productive", "low", "idle")  # of what is held; what is left of it w
 UNUSED = ("unallocated", "stranded", "absent")
 COST = (*CLASSES, "unmeasured", *UNUSED, "host", "spread")
 MEASURED = ("seen", "busy", "sm", "energy")
-SUMS = ("cost", *CLASSES, "starting", "time", *MEASURED, "holds")  # of a row and of a line
+SUMS = ("cost", *CLASSES, "starting", "time", "known", "used", *MEASURED, "holds")  # of a row and of a line
 EXTRA = (*UNUSED, "host", "spread", "time", "requests", "prompt", "output")
 TOKENS = ("requests", "prompt", "output")
 _PARTS = 10**8  # of a hold, into which its classes are cut: as many as 64 bits hold with the milliseconds of two years
@@ -68,8 +68,9 @@ CUTS: dict[By, Cut] = {
 def classes(*, table: bool) -> list[str]:
     """One row per holder and device with its money by class: b_row, a table where rows are to be changed.
 
-    Class is by time: of a hold that was idle a third of the time it was held, a third of the money is idle. Then
-    one row per node with what is unused, by kind: b_unused.
+    Class is by time: of a hold that was idle a third of the time it was held, a third of the money is idle. Of its
+    GPU time `known` was measured and `used` was busy: of a device that others share, at most what it pays for. Then one
+    row per node with what is unused, by kind: b_unused.
     """
     share = f"div(CAST({{0}} AS BIGINT) * {_PARTS}, GREATEST(p.ended - p.began, CAST(COALESCE(u.seen, 0) AS BIGINT)))"
     busy, low, seen = (
@@ -78,6 +79,7 @@ def classes(*, table: bool) -> list[str]:
     starting = share.format("GREATEST(0, LEAST(COALESCE(m.moment, 0), p.ended) - p.began)")
     part = f"CASE {{0}} WHEN 0 THEN 0 WHEN {_PARTS} THEN cost ELSE div(cost * {{0}}, {_PARTS}) END"
     used = ", ".join(f"CAST(COALESCE(u.{name}, 0) AS BIGINT) AS {name}" for name in MEASURED)
+    known = f"CASE f3 WHEN 0 THEN 0 WHEN {_PARTS} THEN time ELSE div(time * f3, {_PARTS}) END"
     named = {STRANDED: "stranded", ABSENT: "absent", HOST: "host"}
     unused = ["SUM(CASE WHEN instance >= 0 THEN cost ELSE 0 END) AS unallocated"]
     unused += [f"SUM(CASE WHEN instance = {slot} THEN cost ELSE 0 END) AS {name}" for slot, name in named.items()]
@@ -85,10 +87,13 @@ def classes(*, table: bool) -> list[str]:
         f"""CREATE TEMP {"TABLE" if table else "VIEW"} b_row AS
             SELECT pod, node, '' AS model, '' AS tenant, cost, {part.format("f1")} AS productive,
                 {part.format("f2")} - {part.format("f1")} AS low, {part.format("f3")} - {part.format("f2")} AS idle,
-                {part.format("f4")} AS starting, time, {", ".join(MEASURED)}, 1 AS holds FROM (
-                SELECT p.pod, p.node, p.cost, p.time, {busy} AS f1, {low} AS f2, {seen} AS f3, {starting} AS f4,
+                {part.format("f4")} AS starting, time, {known} AS known,
+                LEAST(time, CAST(busy AS HUGEINT) * part) AS used, {", ".join(MEASURED)}, 1 AS holds FROM (
+                SELECT p.pod, p.node, p.cost, p.time, c.part, {busy} AS f1, {low} AS f2, {seen} AS f3, {starting} AS f4,
                     {used}
                 FROM b_paid p
+                JOIN (SELECT node, gpu, instance, MAX(time) AS part FROM b_carried GROUP BY node, gpu, instance) c
+                    ON c.node = p.node AND c.gpu = p.gpu AND c.instance = p.instance
                 LEFT JOIN b_use u ON u.pod = p.pod AND u.gpu = p.gpu AND u.instance = p.instance
                 LEFT JOIN (SELECT id, MIN(moment) AS moment FROM marks WHERE mark = 'running' GROUP BY id) m
                     ON m.id = p.pod) x""",
@@ -224,7 +229,10 @@ def _line(key: str, name: str, micro: int, values: list[Any]) -> dict[str, Any]:
         found[dearest[place % len(dearest)]] += 1
     return {
         "key": key, "id": name, "cost": micro, **found, "starting": (row["starting"] + MICRO // 2) // MICRO,
-        "gpu_ms": (row["time"] + extra["time"] + GPU_TIME // 2) // GPU_TIME, "seen_ms": row["seen"],
+        "gpu_ms": (row["time"] + extra["time"] + GPU_TIME // 2) // GPU_TIME,
+        **{f"{name}_ms": (row[of] + GPU_TIME // 2) // GPU_TIME
+           for name, of in (("held", "time"), ("known", "known"), ("used", "used"))},
+        "seen_ms": row["seen"],
         "busy_ms": row["busy"], "sm_ms": row["sm"], "energy": row["energy"], "holds": row["holds"],
         **{each: extra[each] for each in TOKENS},
     }  # fmt: skip

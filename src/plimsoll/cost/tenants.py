@@ -49,9 +49,10 @@ def _tenants(store: Store, model: str, tokens: list[tuple[Any, ...]], weights: W
     for node, *values in nodes:
         row = {name: int(value) for name, value in zip(SUMS, values, strict=True)}
         idle = row.pop("idle")
-        nobody = {"cost": idle, "idle": idle, "time": row["time"] * idle // row["cost"] if row["cost"] else 0}
+        time = row["time"] * idle // row["cost"] if row["cost"] else 0
+        nobody = {"cost": idle, "idle": idle, "time": time, "known": min(time, row["known"])}
         found.append({"node": node, "model": model, **nobody})
-        row |= {"cost": row["cost"] - idle, "time": row["time"] - nobody["time"]}
+        row |= {"cost": row["cost"] - idle, "time": row["time"] - time, "known": row["known"] - nobody["known"]}
         shares = {name: share(value, works) for name, value in row.items()}
         found += [
             {"node": node, "model": model, "tenant": tenant, **{name: of[place] for name, of in shares.items()}}
