@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from types import TracebackType
@@ -24,7 +25,7 @@ from plimsoll.kube.kinds import Kind
 from plimsoll.kube.objects import Obj, items, mapping, name, namespace, text
 from plimsoll.kube.rest import Mapper, Resource
 from plimsoll.kube.transport import Transport
-from plimsoll.kube.watching import SYNCED, Listed, Watch
+from plimsoll.kube.watching import BOOKMARK, SYNCED, Listed, Watch
 
 __all__ = ["AnswerError", "Client", "Conflict", "NotFound", "NotYet", "Refused", "Unreachable", "summary"]
 
@@ -173,8 +174,22 @@ class Client:
         metadata only. Raises Unreachable when it stays away for two minutes.
         """
         for change, obj in self._changes(kind, namespace, _selectors(labels, fields), timeout, stop):
-            if change != SYNCED:
+            if change not in (SYNCED, BOOKMARK):
                 yield change, obj
+
+    def follow(
+        self, kind: Kind | str, *, fields: str = "", since: str = "", stop: threading.Event | None = None
+    ) -> Iterator[tuple[str, Obj]]:
+        """A watch for who goes on where it ended: after the list, SYNCED, then what happened since a resourceVersion.
+
+        SYNCED and BOOKMARK carry the resourceVersion to go on from. What is told of again may be an older state.
+        """
+        return self._changes(kind, "", _selectors("", fields), None, stop, since)
+
+    def date(self) -> str:
+        """What time the server says it is: the Date header of an answer, "" where it says none."""
+        found: str = self._transport.send("GET", "version", safe=True).headers.get("Date", "")
+        return found
 
     def wait(
         self,
@@ -198,7 +213,7 @@ class Client:
                 selector = {"fieldSelector": f"metadata.name={name}"}
                 left = deadline - monotonic()
                 for change, obj in self._changes(kind, namespace or self._default, selector, left, stop):
-                    if change == SYNCED and last is not None:
+                    if change == BOOKMARK or (change == SYNCED and last is not None):
                         continue
                     last = None if change in ("DELETED", SYNCED) else obj
                     if until(last):
@@ -222,6 +237,7 @@ class Client:
         selectors: dict[str, str],
         timeout: float | None,
         stop: threading.Event | None,
+        since: str = "",
     ) -> Iterator[tuple[str, Obj]]:
         deadline = None if timeout is None else monotonic() + timeout
         resource = self._mapper.resource(kind)
@@ -231,7 +247,8 @@ class Client:
             late = deadline is not None and monotonic() >= deadline
             return late or self._transport.closed or (stop is not None and stop.is_set())
 
-        return Watch(self._transport, path, selectors, lambda: self._listed(resource, path, selectors), ends).events()
+        listing = partial(self._listed, resource, path, selectors)
+        return Watch(self._transport, path, selectors, listing, ends, since).events()
 
     def _listed(self, resource: Resource, path: str, selectors: dict[str, str]) -> Listed:
         """Every object of a list and its resourceVersion; over from the start once if it expires between two pages."""

@@ -20,6 +20,7 @@ from plimsoll.kube.transport import Transport, wake
 
 Listed = tuple[list[Obj], str]  # objects and the resourceVersion they are of
 SYNCED = "SYNCED"  # not of the API: the first list has been told whole
+BOOKMARK = "BOOKMARK"  # nothing changed up to its resourceVersion
 
 _SILENCE = (
     120.0  # seconds; a server that sends bookmarks sends one a minute, so longer means that the connection is dead
@@ -38,6 +39,8 @@ class Watch:
     """One watch.
 
     `path`, `params`: of the list. `listing` reads it whole. `ends` tells whether the caller wants no more.
+    `since`: a resourceVersion up to which the caller knows everything. After the first list what happened since then
+    is told, too, so that it learns of what is gone; where the server has forgotten that version, it is not.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Watch:
         params: dict[str, str],
         listing: Callable[[], Listed],
         ends: Callable[[], bool],
+        since: str = "",
     ) -> None:
         self._transport = transport
         self._path = path
@@ -54,19 +58,24 @@ class Watch:
         self._listing = listing
         self._ends = ends
         self._version = ""
+        self._since = since
+        self._listed = ""  # what to go on from if the server has forgotten `since`
         self._known: dict[tuple[str, str], Obj] = {}  # what we told of and did not take back, without spec and status
         self._failures = 0  # in a row
-        self._since = 0.0  # when the first of them was
+        self._failing = 0.0  # since when
         self._pause = threading.Event()  # never set: waiting for it is a sleep
 
     def events(self) -> Iterator[tuple[str, Obj]]:
-        """ADDED for all there is, one SYNCED, then each change, until the caller ends it.
+        """ADDED for all there is, one SYNCED, then each change and BOOKMARK, until the caller ends it.
 
-        DELETED carries the last state; where an object went unseen, only apiVersion, kind and metadata.
+        SYNCED and BOOKMARK have nothing but a resourceVersion. DELETED carries the last state; where an object went
+        unseen, only apiVersion, kind and metadata.
         Raises Unreachable when the server stays away for two minutes, AnswerError where it refuses.
         """
         yield from self._relisted()
-        yield SYNCED, {}
+        yield SYNCED, {"metadata": {"resourceVersion": self._version}}
+        if self._since and _number(self._since) <= _number(self._version):  # a later one is of another cluster
+            self._listed, self._version = self._version, self._since
         expired = False
         while not self._ends():
             try:
@@ -75,8 +84,11 @@ class Watch:
                     expired = False
                 yield from self._connection()
             except _ExpiredError:
-                expired = True
-                self._failed("")
+                if self._listed:
+                    self._version, self._listed = self._listed, ""
+                else:
+                    expired = True
+                    self._failed("")
             except AnswerError as refusal:
                 if refusal.status not in connect.BUSY:
                     raise
@@ -98,8 +110,8 @@ class Watch:
     def _failed(self, why: str) -> None:
         """Wait before the next try. Raises Unreachable if nothing has come for long, and it is not the caller's end."""
         if self._failures == 0:
-            self._since = monotonic()
-        elif why and monotonic() - self._since > _PATIENCE and not self._ends():
+            self._failing = monotonic()
+        elif why and monotonic() - self._failing > _PATIENCE and not self._ends():
             raise Unreachable(why, where=self._transport.place, hint=connect.LOGIN)
         self._failures += 1
         self._sleep(_BACK_OFF[min(self._failures, len(_BACK_OFF)) - 1])
@@ -150,7 +162,7 @@ class Watch:
                         yield event
 
     def _event(self, event: Any) -> tuple[str, Obj] | None:
-        """What to tell of a line; nothing for a bookmark."""
+        """What to tell of a line; nothing for what we do not know."""
         kind, obj = text(event, "type"), mapping(event, "object")
         if kind == "ERROR":
             code = number(obj, "code")
@@ -164,7 +176,7 @@ class Watch:
             self._known.pop(_key(obj), None)
         elif kind in ("ADDED", "MODIFIED"):
             self._known[_key(obj)] = _trace(obj)
-        else:
+        elif kind != BOOKMARK:
             return None
         return kind, obj
 
@@ -194,6 +206,10 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
         yield from whole
+
+
+def _number(version: str) -> int:
+    return int(version) if version.isdecimal() else 0
 
 
 def _key(obj: Obj) -> tuple[str, str]:
