@@ -27,6 +27,7 @@ def lost(ledger: Ledger, tariff: Tariff, query: Query, *, checkpoint: int = 0) -
         span = "(h.ended - h.began)"
         kept = "h.cost"
         if checkpoint:
+            checkpoint = int(checkpoint)  # a Duration prints itself with its unit
             kept = f"CASE WHEN {span} > {checkpoint} THEN div(h.cost, {span}) * {checkpoint} ELSE h.cost END"
         reasons = ", ".join(f"'{reason}'" for reason in REASONS)
         rows = store.rows(
