@@ -1,0 +1,123 @@
+"""Pages of vLLM servers: real ones of several versions, and what else may come instead."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plimsoll.agents.meter import vllm
+from plimsoll.agents.meter.vllm import Engine, read
+from plimsoll.errors import InputError
+from tests.recorded import SHARED
+
+PAGE = b"""# HELP vllm:prompt_tokens_total Number of prefill tokens processed.
+# TYPE vllm:prompt_tokens_total counter
+vllm:num_requests_running{engine="0",model_name="m"} 3.0
+vllm:num_requests_waiting{engine="0",model_name="m"} 1.0
+vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.25
+vllm:prompt_tokens_total{engine="0",model_name="m"} 1.25e+03
+vllm:generation_tokens_total{engine="0",model_name="m"} 340.0
+vllm:request_success_total{engine="0",finished_reason="stop",model_name="m"} 7.0
+vllm:request_success_total{engine="0",finished_reason="abort",model_name="m"} 2.0
+process_start_time_seconds 1.7740113846e+09
+"""
+
+
+def real(name: str) -> bytes:
+    path = SHARED / name
+    if not path.is_file():
+        pytest.skip(f"no {name} beside the checkout; put the samples into ../shared to run this")
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("vllm_metrics.txt", (121, 9956, 0, 5867)),
+        ("vllm_metrics_idle.txt", (0, 0, 0, 0)),
+        ("vllm_metrics_saturated.txt", (9, 2832, 1664, 3502)),
+        ("vllm_metrics_lora_spec.txt", (30, 2480, 0, 1473)),
+        ("real/metrics/cncf_kops_vllm_l4_metrics.prom", (0, 0, 0, 0)),
+    ],
+)
+def test_real_pages(name: str, expected: tuple[int, ...]) -> None:
+    page = read(real(name))
+    (engine,) = page.engines
+    assert (sum(engine.finished.values()), engine.prompt, engine.cached, engine.output) == expected
+    assert set(engine.finished) == {"stop", "length", "abort", "error", "repetition"}
+    assert page.started is not None
+    assert page.started > 1_700_000_000_000
+    assert None not in (engine.running, engine.waiting, engine.kv)
+
+
+def test_every_version_has_the_series_that_are_read() -> None:
+    known = json.loads(real("vllm_metric_names_by_version.json"))
+    needed = {"vllm:request_success", "vllm:prompt_tokens", "vllm:generation_tokens"}
+    for version in known["versions_checked"]:
+        there = {name.removesuffix("_total") for name, of in known["metrics"].items() if version in of["present_in"]}
+        assert needed <= there, version
+        if version != "0.8.5":  # it counted blocks: nothing is taken for cached
+            assert there & {"vllm:prefix_cache_hits", "vllm:prompt_tokens_cached"}, version
+        assert there & {"vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"}, version
+
+
+def test_a_page() -> None:
+    page = read(PAGE)
+    assert page.started == 1_774_011_384_600
+    assert page.engines == (
+        Engine(model="m", engine="0", finished={"stop": 7, "abort": 2}, prompt=1250, output=340, running=3, waiting=1,
+               kv=0.25),
+    )  # fmt: skip
+
+
+def test_labels_in_any_order_escaped_and_with_a_timestamp() -> None:
+    line = rb'vllm:prompt_tokens_total{model_name="org/a \"b\" {c}\\d",engine="11", } 5 1774011384600'
+    (engine,) = read(line + b"\n").engines
+    assert (engine.model, engine.engine, engine.prompt) == ('org/a "b" {c}\\d', "11", 5)
+
+
+def test_engines_of_one_server_and_a_server_without_the_label() -> None:
+    text = b"".join(b'vllm:generation_tokens_total{engine="%d",model_name="m"} %d\n' % (n, n) for n in range(3))
+    assert [(each.engine, each.output) for each in read(text).engines] == [("0", 0), ("1", 1), ("2", 2)]
+    assert read(b'vllm:generation_tokens_total{model_name="m"} 4\n').engines[0].engine == ""
+
+
+def test_what_is_not_there_is_not_nothing() -> None:
+    (engine,) = read(b'vllm:num_requests_waiting{model_name="m"} NaN\n').engines
+    assert (engine.waiting, engine.prompt, engine.finished) == (None, None, {})
+    assert read(b"python_info 1\n").engines == read(b"").engines == ()
+
+
+def test_names_of_others_are_bounded_and_printable() -> None:
+    name = b"x" * 1000 + b"\x1b[31m"
+    (engine,) = read(b'vllm:prompt_tokens_total{model_name="\x1b[31m' + name + b'"} 5\n').engines
+    assert len(engine.model) == vllm.NAME_MAX
+    assert "\x1b" not in engine.model
+
+
+@pytest.mark.parametrize(
+    ("page", "says"),
+    [
+        (PAGE.rstrip(b"\n")[:-3], "cut off"),
+        (b'vllm:prompt_tokens_total{model_name="m"} NaN\n', "no number"),
+        (b'vllm:prompt_tokens_total{model_name="m"} -4\n', "no number"),
+        (b'vllm:prompt_tokens_total{model_name="m"} ten\n', "no number"),
+        (b'vllm:prompt_tokens_total{model_name="m 7\n', "no line of metrics"),
+        (b"x" * (vllm.PAGE_MAX + 1), "bytes"),
+        (b"".join(b'vllm:prompt_tokens_total{engine="%d"} 1\n' % n for n in range(vllm.SERIES_MAX + 1)), "series"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "page",
+)
+def test_what_is_no_page_is_refused(page: bytes, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        read(page)
+
+
+@given(st.binary(max_size=400), st.integers(0, len(PAGE)))
+def test_garbage_is_read_or_refused(garbage: bytes, at: int) -> None:
+    with contextlib.suppress(InputError):
+        read(PAGE[:at] + garbage + PAGE[at:])
