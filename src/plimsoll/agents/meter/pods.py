@@ -28,6 +28,7 @@ _SERVES = ("LeaderWorkerSet",)  # workloads that go on: no jobs
 _KEPT = ("kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class", "app", "app.kubernetes.io/name",
          "app.kubernetes.io/part-of", "app.kubernetes.io/managed-by")  # fmt: skip
 _OURS = "plimsoll.dev/"
+LABELS = (*_JOBS, *_KEPT, derive.TEAM_LABEL, derive.SERVICE_LABEL, "pod-template-hash")  # that `record` reads
 _KEPT_MAX = 16
 _CRON = re.compile(r"(.+)-\d{8,10}")
 
