@@ -24,7 +24,7 @@ A, B = "GPU-b4895dbf-9350-2524-a89b-98161ddd9fe4", "MIG-9d14fb21-4ae1-546f-a636-
 C = "MIG-0f709664-740c-52b0-ae79-3e4c9ede6d3b"
 
 # Encoded by protoc's own code for the api.proto of kubernetes/kubelet@63b3249 (2026-07-23), every field of it in
-# use: a pod with CPUs, memory and NUMA nodes, one with a share, one with MIG instances, one with a claim of two devices,
+# use: a pod with CPUs, memory and NUMA nodes, one with a share, one with MIG instances, one with a claim of two,
 # one idle.
 LIST = base64.b64decode(
     "CpsBCgl0cmFpbmVyLTASBnZpc2lvbhphCgRtYWluEkAKDm52aWRpYS5jb20vZ3B1EihHUFUtYjQ4OTVkYmYtOTM1MC0yNTI0LWE4OWItOTgx"
