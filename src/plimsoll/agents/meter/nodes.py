@@ -19,8 +19,10 @@ _POOLS = (  # labels that name a pool where no declaration does
 _PROVIDERS = {"aws": "aws", "gce": "gcp", "azure": "azure"}  # the scheme of spec.providerID, as the price book says it
 _TYPE, _REGION = "node.kubernetes.io/instance-type", "topology.kubernetes.io/region"
 _GPUS_MAX = 64
-LABELS = (*_POOLS, _TYPE, _REGION, *nodes.SPOT_LABELS, "nvidia.com/gpu.product", "nvidia.com/gpu.memory",
-          "nvidia.com/gpu.count", "nvidia.com/gpu.replicas", "nvidia.com/mig.strategy")  # that `record` reads  # fmt: skip
+LABELS = (  # that `record` reads
+    *_POOLS, _TYPE, _REGION, *nodes.SPOT_LABELS, "nvidia.com/gpu.product", "nvidia.com/gpu.memory",
+    "nvidia.com/gpu.count", "nvidia.com/gpu.replicas", "nvidia.com/mig.strategy",
+)  # fmt: skip
 
 
 def record(node: Obj, platform: Platform | None) -> Node | None:
