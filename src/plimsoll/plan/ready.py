@@ -10,6 +10,7 @@ from plimsoll.kube.answers import NotFound, NotYet
 from plimsoll.kube.client import Client
 from plimsoll.kube.objects import Obj, Ref, condition, get, number, text
 from plimsoll.plan.patience import passes
+from plimsoll.spec.values import Portion
 
 Tell = Callable[[str], None]
 _PAUSE = 0.5
@@ -37,6 +38,8 @@ def lacks(obj: Obj | None, ref: Ref) -> str:
         return "is not there"
     if ref.kind == "Deployment":
         return _deployment(obj)
+    if ref.kind == "DaemonSet":
+        return _daemon_set(obj)
     if ref.kind == "ClusterPolicy":
         state = text(obj, "status", "state")
         return "" if state == "ready" else f"is {state or 'not looked at yet'}"
@@ -60,6 +63,19 @@ def _deployment(obj: Obj) -> str:
     wanted = replicas if isinstance(replicas, int) else 1
     updated, available = number(obj, "status", "updatedReplicas"), number(obj, "status", "availableReplicas")
     if updated < wanted or available < wanted:
+        return f"has {min(updated, available)} of {wanted} pods available"
+    return ""
+
+
+def _daemon_set(obj: Obj) -> str:
+    """As many nodes may be without it as its own rollout allows: of many nodes one is always on its way."""
+    if number(obj, "status", "observedGeneration") < number(obj, "metadata", "generation"):
+        return "is not looked at yet"
+    wanted = number(obj, "status", "desiredNumberScheduled")
+    allowed = get(obj, "spec", "updateStrategy", "rollingUpdate", "maxUnavailable")
+    spared = Portion.read(allowed).of(wanted) if isinstance(allowed, int | str) else 1
+    updated, available = number(obj, "status", "updatedNumberScheduled"), number(obj, "status", "numberAvailable")
+    if updated < wanted or available < wanted - min(spared, max(wanted - 1, 0)):
         return f"has {min(updated, available)} of {wanted} pods available"
     return ""
 

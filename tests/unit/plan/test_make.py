@@ -140,6 +140,13 @@ def condition(type_: str, status: str, **more: Any) -> Obj:
     return {"status": {"conditions": [{"type": type_, "status": status, **more}]}, "metadata": {"generation": 2}}
 
 
+def daemons(spared: int | str, available: int) -> Obj:
+    return {
+        "spec": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": spared}}},
+        "status": {"desiredNumberScheduled": 20, "updatedNumberScheduled": 20, "numberAvailable": available},
+    }
+
+
 @pytest.mark.parametrize(
     ("kind", "obj", "lacks"),
     [
@@ -150,6 +157,15 @@ def condition(type_: str, status: str, **more: Any) -> Obj:
          "has 1 of 2 pods available"),
         ("Deployment", {"spec": {"replicas": 0}}, ""),
         ("Deployment", {"spec": {"replicas": 1}, "status": {"updatedReplicas": 1, "availableReplicas": 1}}, ""),
+        ("DaemonSet", {"metadata": {"generation": 2}, "status": {"observedGeneration": 1}}, "is not looked at yet"),
+        ("DaemonSet", {"status": {"desiredNumberScheduled": 0}}, ""),
+        ("DaemonSet", {"status": {"desiredNumberScheduled": 1, "updatedNumberScheduled": 1}},
+         "has 0 of 1 pods available"),
+        ("DaemonSet", {"status": {"desiredNumberScheduled": 3, "updatedNumberScheduled": 2, "numberAvailable": 3}},
+         "has 2 of 3 pods available"),
+        ("DaemonSet", daemons("10%", 17), "has 17 of 20 pods available"),
+        ("DaemonSet", daemons("10%", 18), ""),
+        ("DaemonSet", daemons(3, 17), ""),
         ("ClusterPolicy", {}, "is not looked at yet"),
         ("ClusterPolicy", {"status": {"state": "notReady"}}, "is notReady"),
         ("ClusterPolicy", {"status": {"state": "ready"}}, ""),
