@@ -20,7 +20,12 @@ MEASURED = ("seen", "busy", "sm", "energy")
 SUMS = ("cost", *CLASSES, "starting", "time", "known", "used", *MEASURED, "holds")  # of a row and of a line
 EXTRA = (*UNUSED, "host", "spread", "time", "requests", "prompt", "output")
 TOKENS = ("requests", "prompt", "output")
-_PARTS = 10**8  # of a hold, into which its classes are cut: as many as 64 bits hold with the milliseconds of two years
+MANY = ("job", "workload")  # cuts into as many lines as there are pods
+SERVED = ("model", "tenant")  # cuts in which engines' rows give way to those of what they served
+_TIMES = 27
+_PARTS = (
+    2**_TIMES
+)  # of a hold, into which its classes are cut: as many as 64 bits hold with the milliseconds of two years
 _FINE = MICRO // 1000
 
 
@@ -65,38 +70,44 @@ CUTS: dict[By, Cut] = {
 }  # fmt: skip
 
 
-def classes(*, table: bool) -> list[str]:
-    """One row per holder and device with its money by class: b_row, a table where rows are to be changed.
+def _classed(paid: str) -> str:
+    """The rows of `paid`, one per holder and device, with their money by class.
 
     Class is by time: of a hold that was idle a third of the time it was held, a third of the money is idle. Of its
-    GPU time `known` was measured and `used` was busy: of a device that others share, at most what it pays for. Then one
-    row per node with what is unused, by kind: b_unused.
+    GPU time `known` was measured and `used` was busy: of a device that others share, at most what it pays for.
     """
     share = f"div(CAST({{0}} AS BIGINT) * {_PARTS}, GREATEST(p.ended - p.began, CAST(COALESCE(u.seen, 0) AS BIGINT)))"
     busy, low, seen = (
         share.format(f"COALESCE(u.{text}, 0)") for text in ("seen - u.idle - u.low", "seen - u.idle", "seen")
     )
     starting = share.format("GREATEST(0, LEAST(COALESCE(m.moment, 0), p.ended) - p.began)")
-    part = f"CASE {{0}} WHEN 0 THEN 0 WHEN {_PARTS} THEN cost ELSE div(cost * {{0}}, {_PARTS}) END"
+    part = f"halved(cost * {{0}}, {_TIMES})"
+    known = f"halved(time * f3, {_TIMES})"
     used = ", ".join(f"CAST(COALESCE(u.{name}, 0) AS BIGINT) AS {name}" for name in MEASURED)
-    known = f"CASE f3 WHEN 0 THEN 0 WHEN {_PARTS} THEN time ELSE div(time * f3, {_PARTS}) END"
+    return f"""
+        SELECT pod, node, '' AS model, '' AS tenant, cost, {part.format("f1")} AS productive,
+            {part.format("f2")} - {part.format("f1")} AS low, {part.format("f3")} - {part.format("f2")} AS idle,
+            {part.format("f4")} AS starting, time, {known} AS known,
+            LEAST(time, CAST(busy AS HUGEINT) * part) AS used, {", ".join(MEASURED)}, 1 AS holds FROM (
+            SELECT p.pod, p.node, p.cost, p.time, c.part, {busy} AS f1, {low} AS f2, {seen} AS f3, {starting} AS f4,
+                {used}
+            FROM {paid} p
+            JOIN (SELECT node, gpu, instance, MAX(time) AS part FROM b_carried GROUP BY node, gpu, instance) c
+                ON c.node = p.node AND c.gpu = p.gpu AND c.instance = p.instance
+            LEFT JOIN b_use u ON u.pod = p.pod AND u.gpu = p.gpu AND u.instance = p.instance
+            LEFT JOIN (SELECT id, MIN(moment) AS moment FROM marks WHERE mark = 'running' GROUP BY id) m
+                ON m.id = p.pod) x"""
+
+
+def classes(*, table: bool) -> list[str]:
+    """Holders with their money by class: b_row, a table where rows are to be changed. Then one row per node with what is
+    unused, by kind: b_unused.
+    """
     named = {STRANDED: "stranded", ABSENT: "absent", HOST: "host"}
     unused = ["SUM(CASE WHEN instance >= 0 THEN cost ELSE 0 END) AS unallocated"]
     unused += [f"SUM(CASE WHEN instance = {slot} THEN cost ELSE 0 END) AS {name}" for slot, name in named.items()]
     return [
-        f"""CREATE TEMP {"TABLE" if table else "VIEW"} b_row AS
-            SELECT pod, node, '' AS model, '' AS tenant, cost, {part.format("f1")} AS productive,
-                {part.format("f2")} - {part.format("f1")} AS low, {part.format("f3")} - {part.format("f2")} AS idle,
-                {part.format("f4")} AS starting, time, {known} AS known,
-                LEAST(time, CAST(busy AS HUGEINT) * part) AS used, {", ".join(MEASURED)}, 1 AS holds FROM (
-                SELECT p.pod, p.node, p.cost, p.time, c.part, {busy} AS f1, {low} AS f2, {seen} AS f3, {starting} AS f4,
-                    {used}
-                FROM b_paid p
-                JOIN (SELECT node, gpu, instance, MAX(time) AS part FROM b_carried GROUP BY node, gpu, instance) c
-                    ON c.node = p.node AND c.gpu = p.gpu AND c.instance = p.instance
-                LEFT JOIN b_use u ON u.pod = p.pod AND u.gpu = p.gpu AND u.instance = p.instance
-                LEFT JOIN (SELECT id, MIN(moment) AS moment FROM marks WHERE mark = 'running' GROUP BY id) m
-                    ON m.id = p.pod) x""",
+        f"CREATE TEMP {'TABLE' if table else 'VIEW'} b_row AS {_classed('b_paid')}",
         f"""CREATE TEMP TABLE b_unused AS SELECT node, {", ".join(unused)}, SUM(time) AS time
             FROM b_free GROUP BY node""",
         """CREATE TEMP TABLE b_tokens (model VARCHAR, tenant VARCHAR,
@@ -104,40 +115,44 @@ def classes(*, table: bool) -> list[str]:
     ]
 
 
+def _beside(by: By, rows: str, *, spread: bool = False) -> str:
+    """Rows r with what the cut needs of their pod and node: what is not needed costs time with a million of them."""
+    pods, nodes = "LEFT JOIN pods p ON p.id = r.pod", "LEFT JOIN b_node n ON n.node = r.node"
+    needed = [pods] if by not in ("pool", "sku", "node") else []
+    if spread or by in ("pool", "sku"):
+        needed.append(nodes)
+    return " ".join((f"{rows} r", *needed))
+
+
 def cut(by: By, *, spread: bool) -> list[str]:
-    """The lines: b_line, and beside them what few of them have: b_extra.
+    """What each line costs, in whole micro-units and what is left of it: b_sum; what few of them have: b_extra.
 
     spread: unused time is carried by those who held GPUs of the pool, as they held them.
     """
     of = CUTS[by]
-    rows = "b_row r LEFT JOIN pods p ON p.id = r.pod LEFT JOIN b_node n ON n.node = r.node"
-    if by in ("node", "job", "workload") and not spread:  # what is not needed costs time with a million rows
-        rows = "b_row r" if by == "node" else "b_row r LEFT JOIN pods p ON p.id = r.pod"
-    sums = ", ".join(f"SUM({name}) AS {name}" for name in SUMS)
+    rows = _beside(by, "b_row" if by in SERVED else "b_paid", spread=spread)
     columns = ", ".join(f"{name} HUGEINT" for name in EXTRA)
     statements = [f"CREATE TEMP TABLE b_extra (k {of.kind}, {columns})"]
     unused = ", ".join((*UNUSED, "host", "0", "time", "0", "0", "0"))
     free = f"SELECT {of.unused} AS k, {unused} FROM b_unused r LEFT JOIN b_node n ON n.node = r.node"
+    held = f"SELECT {of.key} AS k, cost FROM {rows}"
     if spread:
-        groups = f"SELECT {of.key} AS k, COALESCE(n.pool, '') AS pool, {sums} FROM {rows} GROUP BY 1, 2"
+        groups = f"SELECT {of.key} AS k, COALESCE(n.pool, '') AS pool, SUM(cost) AS cost FROM {rows} GROUP BY 1, 2"
         statements += [f"CREATE TEMP TABLE b_group AS {groups}", *_spread(of)]
-        groups = f"SELECT k, {sums} FROM b_group GROUP BY k"
+        held = "SELECT k, cost FROM b_group"
     else:
         statements.append(f"INSERT INTO b_extra {free}")
-        groups = f"SELECT {of.key} AS k, {sums} FROM {rows} GROUP BY 1"
-    if by in ("model", "tenant"):
+    if by in SERVED:
         statements.append(f"INSERT INTO b_extra SELECT {by}, 0, 0, 0, 0, 0, 0, {', '.join(TOKENS)} FROM b_tokens")
     together = ", ".join(f"SUM({name}) AS {name}" for name in EXTRA)
-    money = " + ".join(f"COALESCE(m.{name}, 0)" for name in (*UNUSED, "host", "spread"))
-    missing = ", ".join("0" for _ in SUMS)
+    money = " + ".join((*UNUSED, "host", "spread"))
     return [
         *statements,
-        f"CREATE TEMP TABLE b_line AS {groups}",
         f"CREATE TEMP TABLE b_more AS SELECT k, {together} FROM b_extra GROUP BY k",
-        f"""INSERT INTO b_line SELECT k, {missing} FROM b_more m
-            WHERE NOT EXISTS (SELECT 1 FROM b_line l WHERE l.k = m.k)""",
-        f"""CREATE TEMP TABLE b_sum AS SELECT l.k, l.cost + {money} AS cost
-            FROM b_line l LEFT JOIN b_more m ON m.k = l.k""",
+        f"""CREATE TEMP TABLE b_sum AS
+            SELECT k, CAST(micro AS BIGINT) AS micro, CAST(cost - micro * {MICRO} AS BIGINT) AS lost FROM (
+                SELECT k, cost, quotient(cost, {MICRO}) AS micro FROM (
+                    SELECT k, SUM(cost) AS cost FROM ({held} UNION ALL SELECT k, {money} FROM b_more) x GROUP BY k) s) m""",
     ]
 
 
@@ -147,7 +162,7 @@ def _spread(of: Cut) -> list[str]:
     What is less than a thousandth stays unallocated, and so does all of a pool where nobody held anything.
     """
     pool = "PARTITION BY pool"
-    own = f"div(cost, {_FINE})"
+    own = f"quotient(cost, {_FINE})"
     all_unused = " + ".join(f"SUM({name})" for name in UNUSED)
     zeros = "0, 0, 0, 0"
     return [
@@ -176,25 +191,36 @@ def rounded(store: Store, by: By, total: int, top: int) -> tuple[list[dict[str, 
     micro, values = _micro(store, total)
     limit = f"LIMIT {top}" if top else ""
     store.run(f"CREATE TEMP TABLE b_shown AS SELECT k, {micro} AS micro FROM b_sum ORDER BY 2 DESC, k {limit}", values)
+    count, shown = (int(store.rows(f"SELECT COUNT(*) FROM {table}")[0][0]) for table in ("b_sum", "b_shown"))
+    few = count > shown and by in MANY  # nobody asks what each of the others did
+    store.run(f"CREATE TEMP TABLE b_line AS {_sums(by, shown=few)}")
     names = CUTS[by].names
     label, table = "CAST(s.k AS VARCHAR), ''", ""
     if names:
         label, table = "COALESCE(x.key, ''), COALESCE(x.id, '')", f"LEFT JOIN ({names}) x ON x.k = s.k"
-    sums = [*(f"l.{name}" for name in SUMS), *(f"COALESCE(m.{name}, 0)" for name in EXTRA)]
+    sums = [f"COALESCE({name}, 0)" for name in (*(f"l.{each}" for each in SUMS), *(f"m.{each}" for each in EXTRA))]
     listed = store.rows(
-        f"""SELECT {label}, s.micro, {", ".join(sums)} FROM b_shown s JOIN b_line l ON l.k = s.k
+        f"""SELECT {label}, s.micro, {", ".join(sums)} FROM b_shown s LEFT JOIN b_line l ON l.k = s.k
             LEFT JOIN b_more m ON m.k = s.k {table} ORDER BY s.micro DESC, s.k"""
     )
     lines = [_line(key, name, int(micro), row) for key, name, micro, *row in listed]
-    count = int(store.rows("SELECT COUNT(*) FROM b_sum")[0][0])
-    if count == len(lines):
+    if count == shown:
         return lines, None, 0
     whole = [
-        *store.rows(f"SELECT {', '.join(f'SUM({name})' for name in SUMS)} FROM b_line")[0],
+        *store.rows(f"SELECT {', '.join(f'SUM({name})' for name in SUMS)} FROM {'b_row' if few else 'b_line'}")[0],
         *store.rows(f"SELECT {', '.join(f'SUM({name})' for name in EXTRA)} FROM b_more")[0],
     ]
     rest = [int(value or 0) - sum(int(row[place + 3]) for row in listed) for place, value in enumerate(whole)]
-    return lines, _line("", "", total - sum(line["cost"] for line in lines), rest), count - len(lines)
+    return lines, _line("", "", total - sum(line["cost"] for line in lines), rest), count - shown
+
+
+def _sums(by: By, *, shown: bool) -> str:
+    """The sums of lines; shown: of those only."""
+    key, sums, rows = CUTS[by].key, ", ".join(f"SUM({name}) AS {name}" for name in SUMS), "b_row"
+    if shown:
+        paid = f"(SELECT r.* FROM {_beside(by, 'b_paid')} WHERE {key} IN (SELECT k FROM b_shown))"
+        rows = f"({_classed(paid)})"
+    return f"SELECT {key} AS k, {sums} FROM {_beside(by, rows)} GROUP BY 1"
 
 
 def _micro(store: Store, total: int) -> tuple[str, list[object]]:
@@ -203,17 +229,16 @@ def _micro(store: Store, total: int) -> tuple[str, list[object]]:
     Largest remainder: each line is rounded down, and what is missing goes to those that lost most; of those that lost
     as much, to the first by key. The line at that border is found instead of ranking them all.
     """
-    down, lost = f"div(cost, {MICRO})", f"cost - div(cost, {MICRO}) * {MICRO}"
-    short = total - int(store.rows(f"SELECT COALESCE(SUM({down}), 0) FROM b_sum")[0][0])
+    short = total - int(store.rows("SELECT COALESCE(SUM(micro), 0) FROM b_sum")[0][0])
     if short <= 0:
-        return down, []
-    found = store.rows(f"SELECT {lost} FROM b_sum ORDER BY 1 DESC LIMIT 1 OFFSET {short - 1}")
+        return "micro", []
+    found = store.rows(f"SELECT lost FROM b_sum ORDER BY 1 DESC LIMIT 1 OFFSET {short - 1}")
     if not found:
-        return f"{down} + 1", []
+        return "micro + 1", []
     border = int(found[0][0])
-    more = int(store.rows(f"SELECT COUNT(*) FROM b_sum WHERE {lost} > {border}")[0][0])
-    last = store.rows(f"SELECT k FROM b_sum WHERE {lost} = {border} ORDER BY k LIMIT 1 OFFSET {short - more - 1}")[0][0]
-    return f"{down} + CASE WHEN {lost} > {border} OR ({lost} = {border} AND k <= ?) THEN 1 ELSE 0 END", [last]
+    more = int(store.rows(f"SELECT COUNT(*) FROM b_sum WHERE lost > {border}")[0][0])
+    last = store.rows(f"SELECT k FROM b_sum WHERE lost = {border} ORDER BY k LIMIT 1 OFFSET {short - more - 1}")[0][0]
+    return f"micro + CASE WHEN lost > {border} OR (lost = {border} AND k <= ?) THEN 1 ELSE 0 END", [last]
 
 
 def _line(key: str, name: str, micro: int, values: list[Any]) -> dict[str, Any]:

@@ -45,11 +45,14 @@ def pay(store: Store, rates: Sequence[tuple[Facts, Rate]], carve: Carve) -> None
 
 
 def shared() -> list[str]:
-    """Slots that had two holders at once: b_shared. Holds of all others: b_alone."""
-    before = "PARTITION BY node, gpu, instance ORDER BY began ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
+    """Slots that had two holders at once: b_shared. Holds of all others: b_alone.
+
+    Where any two lie over one another, so do two that begin one after the other.
+    """
     return [
         f"""CREATE TEMP TABLE b_shared AS SELECT DISTINCT {_SLOT} FROM (
-            SELECT {_SLOT}, began, MAX(ended) OVER ({before}) AS reach FROM b_hold) h WHERE began < reach""",
+            SELECT {_SLOT}, ended, LEAD(began) OVER (PARTITION BY {_SLOT} ORDER BY began) AS later FROM b_hold) h
+            WHERE later < ended""",
         f"""CREATE TEMP TABLE b_alone AS SELECT pod, {_SLOT}, began, ended FROM b_hold h
             WHERE NOT EXISTS (SELECT 1 FROM b_shared s WHERE {_same("s", "h")})""",
     ]
@@ -133,7 +136,8 @@ def together() -> list[str]:
                 SELECT {_SLOT}, t, place, pod, weight, LEAD(t) OVER (PARTITION BY {_SLOT} ORDER BY place) - t AS span,
                     SUM(weight) OVER w AS weights, SUM(price) OVER w AS price, SUM(time) OVER w AS time
                 FROM b_event WINDOW w AS ({upto} UNBOUNDED PRECEDING)) s""",
-        f"INSERT INTO b_free SELECT {_SLOT}, SUM(cost), SUM(time) FROM b_step WHERE weights = 0 GROUP BY {_SLOT}",
+        f"""INSERT INTO b_free SELECT {_SLOT}, COALESCE(SUM(cost), 0), COALESCE(SUM(time), 0)
+            FROM b_step WHERE weights = 0 GROUP BY {_SLOT}""",
         f"""INSERT INTO b_paid SELECT pod, {_SLOT}, SUM(-weight * cost), SUM(-weight * time), MIN(t), MAX(t) FROM (
                 SELECT pod, {_SLOT}, t, weight,
                     COALESCE(SUM(cost) OVER w, 0) AS cost, COALESCE(SUM(time) OVER w, 0) AS time

@@ -1,7 +1,8 @@
 """Where a ledger lies: one file (DuckDB) or a database that several meters share (PostgreSQL), behind one interface.
 
 Queries are written once. They use what both engines have alike: window functions, UNNEST of lists, `div` of whole
-numbers, and HUGEINT, which PostgreSQL is taught as a domain.
+numbers; and what either is taught: HUGEINT, `quotient(a, b)`, which is div of numbers that are not negative and may
+have 128 bits, and `halved(a, times)`, which is one by a power of two.
 """
 
 from __future__ import annotations
@@ -35,6 +36,11 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
+def is_shared(place: str | Path) -> bool:
+    """Whether a place is a database that many processes write at once; a file is one process's."""
+    return str(place).startswith(("postgresql://", "postgres://"))
+
+
 def open_store(place: str | Path, *, read_only: bool = False) -> Store:
     """The store at a path, or at a postgresql:// address; made where there is none.
 
@@ -42,7 +48,7 @@ def open_store(place: str | Path, *, read_only: bool = False) -> Store:
     process; ClusterError where the database cannot be reached.
     """
     try:
-        if str(place).startswith(("postgresql://", "postgres://")):
+        if is_shared(place):
             from plimsoll.cost import postgres
 
             return postgres.Postgres(str(place))
