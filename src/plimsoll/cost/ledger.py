@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -62,8 +62,11 @@ class Ledger:
         if found > VERSION:
             raise InputError(f"the ledger has version {found}, this Plimsoll reads up to {VERSION}", hint="Upgrade it.")
 
-    def write(self, records: Iterable[Record]) -> None:
-        """Add records; all of them or, where this fails, none. Those that are there already change nothing."""
+    def write(self, records: Iterable[Record], meter: str = "", cursors: Mapping[str, str] | None = None) -> None:
+        """Add records; all of them or, where this fails, none. Those that are there already change nothing.
+
+        meter, cursors: with them, where this meter stands: what it has to know to go on, by names of its own.
+        """
         rows: dict[str, list[Row]] = defaultdict(list)
         for record in records:
             for table, row in _rows(record):
@@ -74,6 +77,19 @@ class Ledger:
                 for start in range(0, len(found), BATCH):
                     batch = found[start : start + BATCH]
                     self.store.run(table.insert(), [list(column) for column in zip(*batch, strict=True)])
+            for name, value in sorted((cursors or {}).items()):
+                self.store.run(
+                    """INSERT INTO cursors (meter, name, value) VALUES (?, ?, ?)
+                       ON CONFLICT (meter, name) DO UPDATE SET value = excluded.value""", (meter, name, value)
+                )  # fmt: skip
+
+    def cursors(self, meter: str) -> dict[str, str]:
+        """Where a meter stood when it wrote last."""
+        return dict(self.store.rows("SELECT name, value FROM cursors WHERE meter = ?", (meter,)))
+
+    def first(self) -> int:
+        """The first moment at which a meter watched; 0 where none ever did."""
+        return int(self.store.rows("SELECT COALESCE(MIN(began), 0) FROM watches")[0][0])
 
     def horizon(self) -> int:
         """The last moment at which a meter watched; 0 where none ever did."""

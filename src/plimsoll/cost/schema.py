@@ -67,11 +67,12 @@ PODS = _table(
 HOLDS = _table("holds", "id pod device node gpu instance parts weight began", "id")
 MARKS = _table("marks", "id kind mark moment exact why", "id mark moment exact", "kind mark why")
 QUOTES = _table("quotes", "scope moment per_hour source", "scope moment", "scope source")
+CURSORS = _table("cursors", "meter name value", "meter name", "meter name value")
 WATCHES = _table("watches", "meter began ended", "meter began ended", "meter")
 REQUESTS = _table("requests", "id name model tenant began ended prompt cached output", "id", "name model tenant")
 USAGE = _flow("usage", "gpu instance pod", "seen idle low busy sm tensor dram energy memory")
 TOKENS = _flow("tokens", "model tenant pod", "requests prompt cached output", "model tenant")
 
 FLOWS = (USAGE, TOKENS)
-TABLES = (NODES, GPUS, INSTANCES, PODS, HOLDS, MARKS, QUOTES, WATCHES, REQUESTS,
+TABLES = (NODES, GPUS, INSTANCES, PODS, HOLDS, MARKS, QUOTES, CURSORS, WATCHES, REQUESTS,
           *(table for flow in FLOWS for table in (flow.table, flow.inbox)))  # fmt: skip

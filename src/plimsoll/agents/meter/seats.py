@@ -10,17 +10,17 @@ numbered; sources that come later are matched with those numbers, so that nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from plimsoll.agents.meter.claims import GPU, Allocated
 from plimsoll.agents.meter.reading import Pod as Name
 from plimsoll.agents.meter.reading import Reading
-from plimsoll.cost.sample import WHOLE, Ended, Gpu, Hold, Instance, Record
+from plimsoll.cost.sample import WHOLE, Ended, Gpu, Hold, Instance, Kind, Record
 from plimsoll.gpus import mig
 
 Device = tuple[str, str]  # UUID of the GPU, id of the instance or ""
-GPU = "gpu"  # the unit of whole GPUs; other units are MIG profiles
 MISSING = 3  # rounds without a device on its node's page, until it is gone
 Replicas = Callable[[str], int]  # by unit: to how many pods one device is given
 
@@ -114,6 +114,20 @@ class Seats:
         for uid in [uid for uid, want in self.wanting.items() if _enough(want, self.replicas)]:
             self._seat(self.wanting.pop(uid))
 
+    def told(self, uid: str, devices: Sequence[Allocated]) -> None:
+        """The cluster itself says what a waiting pod was given (DRA)."""
+        want = self.wanting.pop(uid)
+        for each in devices:
+            device = self._names.get((each.gpu, each.instance), (each.gpu, each.instance))
+            if device not in self.places:
+                self._add(device, each.unit, want.began, profile=each.profile, made_up=True)
+            self._hold(want, device, 1, sure=True)
+
+    def restore(self, device: Device, profile: str, parts: int) -> None:
+        """A device that the ledger has open."""
+        unit = mig.canonical(profile) if device[1] and not self.single else GPU
+        self.places[device] = Place(unit, parts, made_up=device[0].isdecimal() or "#" in device[1])
+
     def ours(self, device: Device) -> Device:
         """Our name of a source's device."""
         return self._names.get(device, device)
@@ -131,10 +145,13 @@ class Seats:
         if device not in self.places:
             device = self._names[theirs] = self._match(theirs, unit)
         place = self.places.get(device)
-        if place is None or place.unit != unit:
+        if place is not None and place.unit != unit and device[1] and place.parts != self._parts(reading.profile):
+            self._ended("instance", (self.node, *device), moment)  # another one that was given the same number
+            place = None
+        if place is None:
             self._add(device, unit, moment, profile=reading.profile)
         else:
-            place.missed = 0
+            place.unit, place.missed = unit, 0
         return device
 
     def _unit(self, reading: Reading) -> str:
@@ -144,10 +161,10 @@ class Seats:
         """A made-up device that a source's new one may be; else its own name."""
         taken = set(self._names.values())
         gpus = {gpu: name for (gpu, _), (name, _) in self._names.items()}
-        gpu = gpus.get(theirs[0]) or next(
-            (device[0] for device, place in self.places.items()
-             if place.made_up and device[0] not in {name for name, _ in taken}), theirs[0]
-        )  # fmt: skip
+        named = {name for name, _ in taken}
+        numbers = sorted({gpu for gpu, _ in self.places if gpu.isdecimal() and gpu not in named})
+        there = any(gpu == theirs[0] for gpu, _ in self.places)
+        gpu = gpus.get(theirs[0]) or (theirs[0] if there or not numbers else numbers[0])
         free = [device for device, place in self.places.items()
                 if place.made_up and place.unit == unit and device not in taken and device[0] == gpu]  # fmt: skip
         return free[0] if free else (gpu, theirs[1])
@@ -164,24 +181,25 @@ class Seats:
         self.places[device] = Place(unit, parts, made_up)
 
     def _lost(self, seen: set[Device], moment: int) -> None:
-        """Note what has been missing for some rounds. A made-up one that sources know by no name stays."""
+        """Note what is missing. A GPU is gone after some rounds; as it is cut anew, what it was cut into is at once.
+
+        What was made up and is known to no source stays.
+        """
+        gpus = {gpu for gpu, _ in seen}
         for device, place in list(self.places.items()):
             if device in seen or (place.made_up and device not in self._names.values()):
                 continue
             place.missed += 1
-            # A GPU that was cut is gone as a whole one at once, and is there as long as one of its instances is.
-            cut = not device[1] and any(gpu == device[0] and instance for gpu, instance in seen)
-            if place.missed < MISSING and not cut:
+            if device[0] not in gpus and place.missed < MISSING:
                 continue
             del self.places[device]
             if device[1]:
                 self._ended("instance", (self.node, *device), moment)
-            if not cut and not any(gpu == device[0] for gpu, _ in self.places):
+            if not any(gpu == device[0] for gpu, _ in self.places):
                 self._ended("gpu", (self.node, device[0]), moment)
 
-    def _ended(self, kind: str, subject: tuple[str, ...], moment: int) -> None:
-        self.records.append(Ended(kind="gpu" if kind == "gpu" else "instance", subject=subject, moment=moment,
-                                  exact=False, why="Missing"))  # fmt: skip
+    def _ended(self, kind: Kind, subject: tuple[str, ...], moment: int) -> None:
+        self.records.append(Ended(kind=kind, subject=subject, moment=moment, exact=False, why="Missing"))
 
     def _told(self, uid: str, device: Device) -> None:
         """A source names a pod as a device's holder."""
@@ -236,10 +254,7 @@ class Seats:
                 self._hold(want, device, weight, sure=False)
 
     def _free(self, unit: str, began: int, ended: int, chosen: dict[Device, int]) -> Device:
-        """The device of a unit that has the fewest holders in a time, as plugins spread shares; made up if none is known.
-
-        Of a device that is given out whole, one that has none, if there is one.
-        """
+        """The device of a unit with the fewest holders in a time, as plugins spread shares; made up without room."""
         load = {device: chosen.get(device, 0) for device, place in self.places.items() if place.unit == unit}
         for each in self.held:
             if each.device in load and each.meets(began, ended):

@@ -1,0 +1,114 @@
+"""`plimsoll agent meter`: record who uses which GPU when."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
+
+import click
+
+from plimsoll.cli import cost_options, options
+
+if TYPE_CHECKING:
+    from plimsoll.agents.meter.rounds import Source
+    from plimsoll.spec.model import Platform
+
+
+@click.command("meter")
+@click.option("-f", "--platform", type=click.Path(path_type=Path), metavar="FILE",
+              help="The declaration: whose namespace is whose, pools and their prices.")  # fmt: skip
+@cost_options.ledger
+@options.cluster
+@click.option(
+    "--name", metavar="NAME", help="Of this meter, where several keep one ledger. Default: meter, or the node."
+)
+@click.option("--node", metavar="NODE", envvar="PLIMSOLL_NODE", show_envvar=True,
+              help="Meter this node alone, on it: its driver (NVML) and kubelet are asked, no exporter.")  # fmt: skip
+@click.option("--discovery", metavar="URL",
+              help="Where exporters and model servers are, in the form of Prometheus' HTTP service discovery. "
+              "Default: the pods that the cluster has.")  # fmt: skip
+@click.option("--every", type=click.FloatRange(1, 300), default=15.0, show_default=True, metavar="SECONDS",
+              help="From one reading to the next.")  # fmt: skip
+@click.option("--costs-every", type=click.FloatRange(0, 86_400), default=300.0, show_default=True, metavar="SECONDS",
+              help="From one look at costs to the next, for /metrics; 0 for never.")  # fmt: skip
+@click.option("--patience", type=click.FloatRange(0, 3600), default=90.0, show_default=True, metavar="SECONDS",
+              help="How long a pod waits for a source to say which GPU it holds.")  # fmt: skip
+@click.option("--listen", metavar="HOST:PORT", default="127.0.0.1:9465", show_default=True,
+              help="Where /metrics, /healthz and /readyz are; port 0 for any.")  # fmt: skip
+def command(
+    platform: Path | None,
+    at: str | None,
+    context: str | None,
+    kubeconfig: Path | None,
+    name: str | None,
+    node: str | None,
+    discovery: str | None,
+    every: float,
+    costs_every: float,
+    patience: float,
+    listen: str,
+) -> None:
+    """Record who uses which GPU when: lifetimes from the API server's watches, readings from exporters.
+
+    Runs until SIGTERM or SIGINT, and may be killed at any moment: begun again it goes on where it stood, and nothing
+    is counted twice. Of the cluster it reads nodes, pods, ResourceClaims and ResourceSlices, and nothing else.
+
+    \b
+    plimsoll agent meter -f platform.yaml --ledger gpus.duckdb
+    plimsoll agent meter -f platform.yaml --ledger postgresql://plimsoll@db/plimsoll
+    """
+    from plimsoll.agents.meter.run import Meter, Settings
+    from plimsoll.agents.meter.serve import Server
+    from plimsoll.kube.client import Client
+
+    host, port = _address(listen)
+    if discovery is not None and not discovery.startswith(("http://", "https://")):
+        raise click.BadParameter(f"{discovery} is no http(s) address", param_hint="--discovery")
+    declared = options.load_platform(platform)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for noisy in ("httpx2", "httpcore2"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)  # they tell of every request
+    settings = Settings(
+        name=name or node or "meter", place=at or cost_options.place(), round=every, costs=costs_every,
+        patience=patience, node=node or "", discovery=discovery or "", retention=_retention(declared),
+    )  # fmt: skip
+    stop = Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: stop.set())
+    with Client(kubeconfig, context) as client:
+        meter = Meter(client, declared, settings, _local(node))
+        try:
+            server = Server(host, port, meter)
+        except OSError as error:
+            raise click.BadParameter(f"{listen}: {error.strerror}", param_hint="--listen") from None
+        with server:
+            server.start()
+            logging.getLogger("plimsoll").info("metering %s into the ledger; http://%s:%d/metrics", client.place,
+                                               host, server.server_address[1])  # fmt: skip
+            meter.run(stop)
+            server.shutdown()
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise click.BadParameter(f"{listen} is no HOST:PORT", param_hint="--listen")
+    return host.strip("[]"), int(port)
+
+
+def _retention(declared: Platform | None) -> int:
+    from plimsoll.spec.observability import Retention
+
+    kept = declared.observability.retention if declared else Retention()
+    return int(kept.ledger)
+
+
+def _local(node: str | None) -> Source | None:
+    if node is None:
+        return None
+    from plimsoll.agents.meter.local import Local
+
+    return Local(node)
