@@ -21,8 +21,10 @@ VERBS = {
     "apply": "Make a cluster what a declaration says, in waves.",
     "capture": "Freeze a cluster in a snapshot file.",
     "render": "Write every Kubernetes object and Helm value that a declaration asks for.",
+    "cost": "Say what GPUs cost, and whom.",
     "explain": "Say what a check asks, why, and what to do.",
     "schema": "Print the JSON Schema of platform.yaml, for editors.",
+    "agent": "What runs in the cluster: the meter.",
     "lab": "A real control plane with fake GPUs on this machine.",
 }
 

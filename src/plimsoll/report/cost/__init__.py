@@ -1,0 +1,1 @@
+"""How to say what GPUs cost: one module per form."""

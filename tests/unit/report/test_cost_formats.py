@@ -1,0 +1,131 @@
+"""Every form of a bill: what it adds up to, and that names somebody else chose do no harm."""
+
+from __future__ import annotations
+
+import csv as reader
+import json as plain
+from decimal import Decimal
+from io import StringIO
+
+import jsonschema_rs
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plimsoll.cost.bill import Line
+from plimsoll.cost.statement import Statement
+from plimsoll.cost.window import DAY, Window
+from plimsoll.errors import IncompleteError
+from plimsoll.report.cost import columns, csv, json, markdown, table, words
+from tests.unit.cost import months
+from tests.unit.report import bills
+
+HOSTILE = "<script>x</script> [l](javascript:x) |c| `t` **b** \x1b[31m\x00 \u202e \n# head [red]rich[/] ![i](http://x)"
+
+
+@pytest.mark.parametrize("name", ["table.txt", "wide.txt", "cost.md", "cost.json", "cost.csv"])
+def test_each_form_says_what_was_reviewed(name: str) -> None:
+    kept = (bills.GOLDEN / name).read_text(encoding="utf-8")
+    assert bills.files()[name] == kept, "look at the difference; if it is meant, run `make golden` and commit it"
+
+
+def test_the_figures_of_a_week_by_hand() -> None:
+    """Two nodes, 40 and 16 an hour; the service holds two GPUs and is busy half of the day at 60 %."""
+    found = bills.week()
+    lines = {line.key: line for line in found.bill.lines}
+    assert found.bill.total == 7 * 24 * 56_000_000
+    assert lines["search"].cost == 7 * 24 * 10_000_000
+    assert words.efficiency(lines["search"]) == pytest.approx(0.3, abs=1e-6)
+    assert lines["idlers"].idle == lines["idlers"].cost == 7 * 24 * 5_000_000
+    assert found.earlier == found.bill.total
+    assert found.before(lines["search"]) == lines["search"].cost
+    # Trained from Thursday noon to Wednesday, on Monday five hours on spot and three, less ten minutes, on the other.
+    on_one = 4 * 5_000_000 * (5 + 8 + 3 + 8 + 8) - 4 * 5_000_000 // 6
+    assert abs(lines["research"].cost - (on_one + 4 * 2_000_000 * 5)) <= 1
+
+
+@pytest.mark.parametrize("by", ["team", "job", "node", "tenant"])
+@pytest.mark.parametrize("top", [0, 2])
+def test_programs_read_lines_that_add_up_exactly(by: str, top: int) -> None:
+    found = bills.week(by, top=top)  # type: ignore[arg-type]
+    document = plain.loads(json.render(found), parse_float=Decimal)
+    jsonschema_rs.validate(json.schema(), plain.loads(json.render(found)))
+    rows = [*document["lines"], *([document["others"]] if document["others"] else [])]
+    assert sum(row["cost"] for row in rows) == document["total"] == Decimal(found.bill.total) / 10**6
+    assert all(sum(row["classes"].values()) == row["cost"] for row in rows)
+    sheet = list(reader.DictReader(StringIO(csv.render(found))))
+    assert sum(Decimal(row["cost"]) for row in sheet) == document["total"]
+    shown = columns.rows(found, columns.NARROW)
+    assert shown[-1][4] == f"{found.bill.total / 10**6:,.2f}"
+
+
+def renamed(found: Statement, name: str) -> Statement:
+    first, *others = found.bill.lines
+    line = msgspec.structs.replace(first, key=name, id=name)
+    bill = msgspec.structs.replace(found.bill, lines=(line, *others), unpriced=(name,), sources=(name,))
+    return msgspec.structs.replace(found, bill=bill)
+
+
+def test_hostile_names_are_only_text() -> None:
+    found = renamed(bills.week(), HOSTILE)
+    for text in (table.render(found), table.render(found, wide=True), markdown.render(found)):
+        assert "\x1b" not in text
+        assert "\x00" not in text
+        assert "\u202e" not in text
+    said = markdown.render(found)
+    assert "<script" not in said.replace("\\<script", "")
+    assert "\n# head" not in said
+    assert "](javascript" not in said.replace("\\](", "")
+    assert "[red]rich[/]" in " ".join(table.render(found, wide=True, width=400).split())
+    assert plain.loads(json.render(found))["lines"][0]["key"] == HOSTILE
+    assert next(reader.DictReader(StringIO(csv.render(found))))["key"] == HOSTILE
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "\tx"])
+def test_a_spreadsheet_computes_nothing_from_a_name(name: str) -> None:
+    row = next(reader.DictReader(StringIO(csv.render(renamed(bills.week(), name)))))
+    assert row["key"] == f"'{name}"
+
+
+def test_a_window_beyond_what_meters_watched_is_no_bill() -> None:
+    end = months.NOW
+    with pytest.raises(IncompleteError, match="no meter watched"):
+        bills.week(window=Window(end + DAY, end + 2 * DAY))
+    found = bills.week(window=Window(months.OCTOBER.began - DAY, end + DAY))
+    assert found.window == Window(months.OCTOBER.began, end)
+    said = " ".join(words.notes(found))
+    assert "the ledger begins at 2026-10-01T00:00:00Z" in said
+    assert "until 2026-11-26T12:00:00Z" in said
+    assert "no comparison" in said
+    assert found.earlier is None
+    assert {row[-1] for row in columns.rows(found, columns.NARROW)} == {""}
+
+
+@given(st.integers(0, 2**60))
+def test_money_is_never_shown_as_nothing(micro: int) -> None:
+    shown = words.money(micro)
+    assert (shown == "0.00") == (micro == 0)
+    assert words.exact(micro) * 10**6 == micro
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "said"),
+    [(5, None, ""), (0, 0, ""), (5, 0, "new"), (110, 100, "+10%"), (0, 100, "-100%"), (5000, 100, "×50")],
+)
+def test_changes(now: int, before: int | None, said: str) -> None:
+    assert words.change(now, before) == said
+
+
+@pytest.mark.parametrize(
+    ("millis", "said"),
+    [(0, "0s"), (12, "12ms"), (45_000, "45s"), (12_000_000, "3h 20m"), (7 * DAY, "7d"), (7 * DAY + 1, "7d")],
+)
+def test_spans(millis: int, said: str) -> None:
+    assert words.span(millis) == said
+
+
+def test_the_cause_is_the_largest_class_of_unused_money() -> None:
+    assert words.said(Line(key="a", cost=10, idle=3, low=2, productive=5)) == "held and idle (30%)"
+    assert words.said(Line(key="a", cost=10, productive=10, held_ms=5, known_ms=5)) == ""
+    assert words.said(Line(key="a", cost=10, unmeasured=10, held_ms=5)) == "not measured"
