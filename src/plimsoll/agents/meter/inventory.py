@@ -15,10 +15,16 @@ pkg/gpu/nvidia/gpusharing, kubernetes-sigs/dra-driver-nvidia-gpu cmd/gpu-kubelet
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
+
+from plimsoll.agents.meter.reading import Pod
+from plimsoll.kube.nodes import DRA_DRIVER
+
+if TYPE_CHECKING:
+    from plimsoll.agents.meter.podresources import Held  # needs gRPC
 
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _N = "[0-9]{1,9}"
@@ -27,6 +33,9 @@ _OLD_MIG = re.compile(rf"MIG-(?P<gpu>GPU-{_UUID})/(?P<instance>{_N})/{_N}(?:::(?
 _GKE = re.compile(rf"nvidia(?P<minor>{_N})(?:/gi(?P<instance>{_N}))?(?:/vgpu(?P<share>{_N}))?\Z")
 _DRA = re.compile(rf"gpu-(?P<minor>{_N})\Z")
 _DRA_MIG = re.compile(rf"gpu-(?P<minor>{_N})-mig-(?:[1-9]g{_N}gb.*-{_N}-(?P<start>{_N})|{_N}-(?P<old>{_N})-{_N})\Z")
+
+_PROFILE = re.compile(r"\bMIG (?:[1-9]c\.)?([1-9]g\.[0-9]+gb(?:[+-][a-z.]+)?)")
+_MIB, _GIB = 1 << 20, 1 << 30
 
 
 class Instance(msgspec.Struct, frozen=True):
@@ -85,9 +94,39 @@ def place(device: str, gpus: Sequence[Gpu]) -> Place | None:
     return _started(gpus, int(found["minor"]), int(found["start"] or found["old"])) if found else None
 
 
+def holders(held: Iterable[Held], gpus: Sequence[Gpu]) -> dict[tuple[str, str], tuple[Pod, ...]]:
+    """The pods that hold each GPU (UUID and "") or instance (UUID and its id), each once, in order of their names."""
+    found: dict[tuple[str, str], set[Pod]] = {}
+    for each in held:
+        if each.claim and each.resource != DRA_DRIVER:
+            continue  # other vendors' devices have such names too
+        meant = place(each.device, gpus)
+        if meant:
+            found.setdefault((meant.gpu, meant.instance), set()).add((each.namespace, each.pod))
+    return {device: tuple(sorted(pods)) for device, pods in found.items()}
+
+
 def _started(gpus: Sequence[Gpu], minor: int, start: int) -> Place | None:
     """The instance that begins at a memory slice: there is at most one."""
     return next(
         (Place(gpu.uuid, each.id, "") for gpu in gpus if gpu.minor == minor for each in gpu.instances
          if each.start == start), None,
     )  # fmt: skip
+
+
+def profile_in(name: str) -> str:
+    """The profile of the GPU instance in the name of a MIG device (`NVIDIA H200 MIG 1g.18gb`); "" if there is none.
+
+    Of a compute instance that is a part of it (`2c.3g.71gb`), too.
+    """
+    found = _PROFILE.search(name)
+    return found[1] if found else ""
+
+
+def profile_of(slices: int, mib: int, total: int) -> str:
+    """The name of a profile, of an instance's compute slices and MiB and its GPU's bytes: drivers may give none.
+
+    Its gigabytes are eighths of the GPU's, rounded up (NVIDIA/go-nvlib pkg/nvlib/device/mig_profile.go).
+    """
+    eighths = -(-mib * _MIB * 8 // total)
+    return f"{slices}g.{(eighths * -(-total // _GIB) + 4) // 8}gb"
