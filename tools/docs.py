@@ -13,6 +13,7 @@ import msgspec
 
 from plimsoll.cli.main import plimsoll
 from plimsoll.pillars import PILLARS, all_checks
+from plimsoll.report.cost.budget_json import schema as budget_schema
 from plimsoll.report.cost.json import schema as cost_schema
 from plimsoll.report.json import schema as report_schema
 from plimsoll.report.page import page
@@ -29,6 +30,7 @@ def pages() -> dict[Path, str]:
     found[REFERENCE / "checks" / "README.md"] = _index()
     found[REFERENCE / "report.schema.json"] = _json(report_schema())
     found[REFERENCE / "plan.schema.json"] = _json(plan_schema())
+    found[REFERENCE / "budget.schema.json"] = _json(budget_schema())
     found[REFERENCE / "cost.schema.json"] = _json(cost_schema())
     found[REFERENCE / "platform.schema.json"] = _json(platform_schema())
     found[REFERENCE / "cli.md"] = _help()

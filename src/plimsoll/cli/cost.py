@@ -13,7 +13,10 @@ from plimsoll.cli.verbs import Verbs
 from plimsoll.cost.lines import By
 from plimsoll.errors import Exit
 
-VERBS: dict[str, str] = {}
+VERBS = {
+    "budget": "What teams spent this month, will have spent, and may spend.",
+    "export": "Write a month as FOCUS data, or the whole ledger as Parquet.",
+}
 TOP = 30  # lines that people still read
 
 

@@ -98,6 +98,17 @@ def wanted(since: str | None, between: str | None) -> Window:
     return found
 
 
+def month(given: str | None) -> Window:
+    """The calendar month that was asked for, or the one that is now. Raises InputError where it has not begun yet."""
+    from plimsoll.cost import window as windows
+
+    moment = now()
+    found = windows.month(given) if given else windows.month_of(moment)
+    if found.began > moment:
+        raise InputError(f"the month begins in the future: {given}")
+    return found
+
+
 def opened(at: str | None) -> Ledger:
     """The ledger at a place, to read. Raises InputError where there is none."""
     from plimsoll.cost.statement import START, read

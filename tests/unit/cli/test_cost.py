@@ -173,3 +173,35 @@ def test_nodes_without_a_price_are_named(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "1 node has no price and cost nothing here: nameless" in done.stderr
     assert "\x1b" not in done.stderr
+
+
+def test_the_biggest_spenders(place: Path) -> None:
+    done = asked(place, "spenders", "--by", "workload", "-n", "2", "--window", WINDOW)
+    assert done.returncode == 0, done.stderr
+    assert "held by nobody (100%)" in done.stdout
+    assert "(6 others)" in done.stdout
+    assert json.loads(asked(place, "spenders", "--window", WINDOW, "-o", "json").stdout)["total"] == 9408
+
+
+def test_budgets_fail_as_they_are_asked_to(place: Path, tmp_path: Path) -> None:
+    done = asked(place, "cost", "budget", "--month", "2026-10", "--fail-on", "over")
+    assert done.returncode == 0, done.stderr
+    poor = tmp_path / "platform.yaml"
+    poor.write_text(months.PLATFORM.replace("monthly: 6000", "monthly: 3266.66"))
+    args = ("cost", "budget", "--month", "2026-10", "-f", poor, "--ledger", place / "ledger.duckdb")
+    assert run(*args).returncode == 0
+    done = run(*args, "--fail-on", "over", "-o", "json")
+    assert done.returncode == 1, done.stderr
+    said = {each["team"]: each for each in json.loads(done.stdout)["teams"]}
+    assert said["research"]["over"]
+    assert not said["search"]["over"]
+
+
+@pytest.mark.parametrize(
+    ("month", "code", "said"),
+    [("2026-13", 2, "is no month"), ("9990-01", 2, "in the future"), ("2026-01", 3, "no meter watched")],
+)
+def test_months_that_cannot_be_told(place: Path, month: str, code: int, said: str) -> None:
+    done = asked(place, "cost", "budget", "--month", month)
+    assert done.returncode == code
+    assert said in done.stderr

@@ -9,11 +9,23 @@ from typing import Any
 from plimsoll.cost.bill import Query
 from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.lines import By
+from plimsoll.cost.month import Budgets, budgets, limits
 from plimsoll.cost.price import Tariff
 from plimsoll.cost.statement import Statement, statement
 from plimsoll.cost.store import open_store
 from plimsoll.cost.window import DAY, Window
-from plimsoll.report.cost import csv, json, markdown, table
+from plimsoll.report.cost import (
+    budget_csv,
+    budget_json,
+    budget_markdown,
+    budget_table,
+    csv,
+    json,
+    markdown,
+    spenders_markdown,
+    spenders_table,
+    table,
+)
 from tests.unit.cost import months
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "cost"
@@ -33,12 +45,25 @@ def week(by: By = "team", window: Window = WEEK, **more: Any) -> Statement:
     return statement(ledger(), Tariff.of(months.platform()), query)
 
 
+@lru_cache(maxsize=2)
+def month(of: Window = months.NOVEMBER) -> Budgets:
+    platform = months.platform()
+    query = Query(by="team", began=of.began, ended=of.ended)
+    return budgets(ledger(), Tariff.of(platform), query, limits(platform))
+
+
 def files() -> dict[str, str]:
     """By the name of the file."""
     return {
         "table.txt": table.render(week()),
         "wide.txt": table.render(week("workload", top=3), wide=True),
         "cost.md": markdown.render(week("pool")),
-        "cost.json": json.render(week("tenant", top=2)),
+        "cost.json": json.render(week("namespace", top=2)),
         "cost.csv": csv.render(week("job", top=2)),
+        "spenders.txt": spenders_table.render(week("workload", top=3)),
+        "spenders.md": spenders_markdown.render(week()),
+        "budget.txt": budget_table.render(month()),
+        "budget.md": budget_markdown.render(month()),
+        "budget.json": budget_json.render(month()),
+        "budget.csv": budget_csv.render(month(months.OCTOBER)),
     }
