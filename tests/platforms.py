@@ -105,7 +105,7 @@ def platforms(draw: st.DrawFn) -> Platform:
     pools = [draw(_pool(at)) for at in range(draw(st.integers(1, 4)))]
     teams = draw(st.lists(st.sampled_from(TEAMS), min_size=1, max_size=3, unique=True))
     spot = [pool["name"] for pool, _ in pools if pool["capacity"] == "spot"]
-    given = {
+    given: dict[str, Any] = {
         "cluster": {
             "provider": draw(st.sampled_from(("eks", "gke", "aks", "openshift", "generic"))),
             "region": "us-east-1",
@@ -143,6 +143,15 @@ def platforms(draw: st.DrawFn) -> Platform:
             "network": draw(st.sampled_from(("default-deny", "open"))),
         },
     }
+    meter = draw(st.sampled_from((None, "cluster", "node")))
+    if meter:
+        shared = {"postgresql": {"secret": "ledger", "key": draw(st.sampled_from(("address", "url")))}}
+        own = {"storage": "50Gi", "storageClass": draw(st.sampled_from(("", "gp3")))}
+        given["observability"]["meter"] = {
+            "mode": meter,
+            "image": "registry.acme.example/plimsoll@sha256:" + "0" * 64,
+            "ledger": shared if meter == "node" else draw(st.sampled_from((shared, own, {}))),
+        }
     try:
         return from_mapping(given)
     except SpecError:

@@ -18,6 +18,7 @@ from plimsoll.spec.spot import SERVING
 
 GPU = "nvidia.com/gpu"
 TEAM_LABEL = "plimsoll.dev/team"  # of a team's namespaces, where Plimsoll keeps them
+METER_LABEL = ("app.kubernetes.io/name", "plimsoll-meter")  # of the meter's pod that reads what pods say of themselves
 SERVICE_LABEL = "plimsoll.dev/service"  # of a declared service's workload, pods and Service: its name
 T = TypeVar("T")
 _SPOT_TAINTS = {
@@ -183,6 +184,13 @@ def namespace_of(platform: Platform, service: Service) -> str:
     """Where a service runs: what it says, else its team's first namespace; "" if there is no such team."""
     team = teams_by_name(platform).get(service.team)
     return service.namespace or (team.spaces[0] if team else "")
+
+
+def meter_namespace(platform: Platform) -> str:
+    """Where the meter's pods are; "" without a meter. On nodes they see all of the node, which plimsoll-system, where
+    the rest of ours lies, admits of nobody."""
+    meter = platform.observability.meter
+    return "" if meter is None else "plimsoll-nodes" if meter.mode == "node" else "plimsoll-system"
 
 
 def amounts(pool: Pool, amount: Amount) -> dict[str, int]:

@@ -85,6 +85,17 @@ def currencies(view: View) -> Iterator[Problem]:
             )
 
 
+def meters(view: View) -> Iterator[Problem]:
+    """Meters on many nodes write into one ledger, and a file has one writer."""
+    meter = view.platform.observability.meter
+    path: Path = ("observability", "meter")
+    if meter and meter.mode == "node" and not meter.ledger.postgresql and view.knows(*path):
+        yield Problem(
+            path=(*path, "ledger", "postgresql"),
+            allowed="is missing: meters on many nodes write into one database, and a file has one writer",
+        )
+
+
 def signatures(view: View) -> Iterator[Problem]:
     """A way of signing comes with what verifies it."""
     found = view.platform.security.images.signatures
@@ -97,4 +108,4 @@ def signatures(view: View) -> Iterator[Problem]:
         yield Problem(path=(*path, "key"), allowed="is missing: it verifies the signatures")
 
 
-RULES = (spot, never, freezes, currencies, signatures)
+RULES = (spot, never, freezes, currencies, meters, signatures)

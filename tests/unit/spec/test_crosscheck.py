@@ -494,6 +494,21 @@ pools:
             currency: EUR}     #! found "EUR", must be USD, the currency of observability.costs
 """
     + TEAM,
+    "meters on every node that share a file": ONE
+    + TEAM
+    + """
+observability:
+  meter: {mode: node, image: "registry.example.com/plimsoll:1"}   #! observability.meter.ledger.postgresql: is missing
+""",
+    "meters in a mode nobody knows": ONE
+    + TEAM
+    + """
+observability:
+  meter:
+    mode: nodes   #! found "nodes", must be one of cluster, node
+    image: "a b"   #! found "a b", must be an image
+    ledger: {postgresql: {secret: Ledger}}   #! found "Ledger", must be a name
+""",
     "signatures without what verifies them": ONE
     + TEAM
     + """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plimsoll.pillars.observability.render_boards import LABEL, board_objects
+from plimsoll.pillars.observability.render_meter import meter_notes, meter_objects
 from plimsoll.pillars.observability.render_monitors import monitors
 from plimsoll.pillars.observability.render_rules import RULES_LABEL, rule_objects
 from plimsoll.plan.model import HOME, Part
@@ -17,10 +18,11 @@ _STATES = (
 
 
 def render(platform: Platform) -> Part:
-    """Monitors where the Prometheus Operator reads them, rules, dashboards."""
+    """Monitors where the Prometheus Operator reads them, rules, dashboards, the meter where one is asked for."""
     collected = monitors(platform) if platform.observability.prometheus.operator else ()
     drawn = board_objects(platform) if platform.observability.dashboards == "grafana" else ()
-    return Part(objects=(*collected, *rule_objects(platform), *drawn), notes=tuple(_notes(platform)))
+    objects = (*collected, *rule_objects(platform), *drawn, *meter_objects(platform))
+    return Part(objects=objects, notes=(*_notes(platform), *meter_notes(platform)))
 
 
 def _notes(platform: Platform) -> Iterator[str]:
@@ -38,7 +40,7 @@ def _notes(platform: Platform) -> Iterator[str]:
             "Prometheus must be told what to collect: port 9400 of the exporter on every GPU node with honor_labels "
             "and "
             "the node's name in the label node, 8443 of Kueue, and of each service its port with the name of the "
-            "service in the label service"
+            "service in the label service; of the meter, where there is one, 9465 with honor_labels"
         )
     elif not prometheus.labels:
         yield (

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from plimsoll.kube.objects import Obj
+from plimsoll.pillars.observability import render_meter, render_meter_node
 from plimsoll.pillars.observability.pack.facts import sanitised
 from plimsoll.plan.model import HOME, thing
 from plimsoll.spec import derive
@@ -23,7 +24,7 @@ _TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 
 def monitors(platform: Platform) -> Iterator[Obj]:
-    """Monitors of what the declaration has: GPUs and queues always, services where there are any."""
+    """Monitors of what the declaration has: GPUs and queues always, services and the meter where there are any."""
     yield _exporter(platform)
     if platform.observability.prometheus.labels:
         # The operator makes a monitor of itself, without any label, so a Prometheus that selects by labels passes it.
@@ -37,6 +38,7 @@ def monitors(platform: Platform) -> Iterator[Obj]:
     yield _kueue(platform)
     if platform.services:
         yield from (_keda(platform), _servers(platform))
+    yield from _meter(platform)
 
 
 def _service_monitor(
@@ -114,6 +116,33 @@ def _kueue(platform: Platform) -> Obj:
 def _keda(platform: Platform) -> Obj:
     endpoint = {"port": "metrics", "interval": _INTERVAL, "honorLabels": True}  # `namespace` is the ScaledObject's
     return _service_monitor(platform, "keda", "keda", {"app.kubernetes.io/name": "keda-operator"}, endpoint)
+
+
+def _meter(platform: Platform) -> Iterator[Obj]:
+    """The meter says whose money it is, so labels of its own pod go; its pods on nodes say only how they do."""
+    meter = platform.observability.meter
+    if meter is None:
+        return
+    space = derive.meter_namespace(platform)
+    of_pod = {"action": "labeldrop", "regex": "namespace|pod|container|service|endpoint"}
+    endpoint = {"port": render_meter.PORT_NAME, "interval": "1m", "honorLabels": True, "relabelings": [of_pod]}
+    yield _service_monitor(platform, render_meter.NAME, space, render_meter.LABELS, endpoint)
+    if meter.mode == "node":
+        named = {"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "node"}
+        yield thing(
+            _API,
+            "PodMonitor",
+            render_meter_node.NAME,
+            HOME,
+            labels=platform.observability.prometheus.labels,
+            spec={
+                "namespaceSelector": {"matchNames": [space]},
+                "selector": {"matchLabels": render_meter_node.LABELS},
+                "podMetricsEndpoints": [
+                    {"port": render_meter.PORT_NAME, "interval": "1m", "relabelings": [named, of_pod]}
+                ],
+            },
+        )
 
 
 def _servers(platform: Platform) -> Obj:

@@ -68,6 +68,11 @@ def _policy(platform: Platform, facts: Facts) -> Obj:
     callers: list[Obj] = [{"namespaceSelector": {"matchLabels": {GATEWAY_LABEL: "true"}}}]
     if space := prometheus_namespace(platform):
         callers.append({"namespaceSelector": {"matchLabels": {_NAME: space}}})
+    if space := derive.meter_namespace(platform):  # it reads requests and tokens at /metrics
+        key, value = derive.METER_LABEL
+        callers.append(
+            {"namespaceSelector": {"matchLabels": {_NAME: space}}, "podSelector": {"matchLabels": {key: value}}}
+        )
     ingress: list[Obj] = [{"from": callers, "ports": [{"protocol": "TCP", "port": facts.port}]}]
     egress: list[Obj] = [_names(platform)]
     if facts.grouped:  # ranks choose their ports themselves

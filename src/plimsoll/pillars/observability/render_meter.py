@@ -1,0 +1,211 @@
+"""The meter in the cluster: what it may read, where it writes, and the pods it is.
+
+With a file there is a StatefulSet: never two pods of it at once, for a file has one writer, and its volume stays when
+it goes. With a database there is a Deployment. In mode `node` a DaemonSet asks drivers and kubelets; the one pod beside
+it watches the cluster, for who watches a node's end must not end with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import msgspec
+
+from plimsoll.kube.objects import Obj
+from plimsoll.pillars.observability import render_meter_node
+from plimsoll.plan.model import HOME, thing
+from plimsoll.spec import derive
+from plimsoll.spec.dump import to_yaml
+from plimsoll.spec.model import Platform
+from plimsoll.spec.observability import Meter
+from plimsoll.spec.security import Security
+
+NAME = derive.METER_LABEL[1]
+PORT = 9465
+PORT_NAME = "http-metrics"
+LABELS = {derive.METER_LABEL[0]: NAME, "app.kubernetes.io/component": "meter"}
+USER = 65532  # of images/Containerfile
+_RBAC = "rbac.authorization.k8s.io"
+_CONFIG = "/etc/plimsoll"
+_DATA = "/var/lib/plimsoll"
+_LARGEST = 1_000_000  # bytes; what an object may hold
+_READ = ["get", "list", "watch"]
+
+
+def meter_objects(platform: Platform) -> Iterator[Obj]:
+    """All of the meter; nothing where none is declared."""
+    meter = platform.observability.meter
+    if meter is None:
+        return
+    space, declared = derive.meter_namespace(platform), declaration(platform)
+    if space != HOME:
+        yield _privileged(space)
+    yield thing("v1", "ServiceAccount", NAME, space, labels=LABELS, automountServiceAccountToken=False)
+    yield _role()
+    yield thing(
+        f"{_RBAC}/v1",
+        "ClusterRoleBinding",
+        NAME,
+        labels=LABELS,
+        roleRef={"apiGroup": _RBAC, "kind": "ClusterRole", "name": NAME},
+        subjects=[{"kind": "ServiceAccount", "name": NAME, "namespace": space}],
+    )
+    yield thing("v1", "ConfigMap", NAME, space, labels=LABELS, data={"platform.yaml": declared})
+    yield thing(
+        "v1",
+        "Service",
+        NAME,
+        space,
+        labels=LABELS,
+        spec={"selector": LABELS, "ports": [{"name": PORT_NAME, "port": PORT, "targetPort": PORT_NAME}]},
+    )
+    yield _workload(platform, meter, space, declared)
+    if meter.mode == "node":
+        yield render_meter_node.daemon_set(platform, space, _template(platform, meter, declared))
+
+
+def meter_notes(platform: Platform) -> Iterator[str]:
+    meter = platform.observability.meter
+    if meter is None:
+        yield (
+            "No meter is rendered: nobody records who used which GPU, and there is nothing to bill. "
+            "observability.meter asks for one"
+        )
+        return
+    space = derive.meter_namespace(platform)
+    if meter.ledger.postgresql:
+        secret = meter.ledger.postgresql
+        yield (
+            f"Secret {space}/{secret.secret} must hold the ledger's address under {secret.key}: kubectl -n {space} "
+            f"create secret generic {secret.secret} --from-literal={secret.key}=postgresql://USER:PASSWORD@HOST/DATABASE"
+        )
+    else:
+        yield (
+            f"The ledger is a file on the volume ledger-{NAME}-0 in {space}; the volume stays when the meter is no "
+            "longer declared, and while it runs nobody else can open the file: `plimsoll cost` beside it takes "
+            "observability.meter.ledger.postgresql"
+        )
+    yield f"The meter's image {meter.image} must be one that nodes can pull: images/Containerfile makes it"
+    if len(declaration(platform)) > _LARGEST:
+        yield f"The declaration is larger than an object may be: ConfigMap {space}/{NAME} will be refused"
+    yield from render_meter_node.notes(platform)
+
+
+def declaration(platform: Platform) -> str:
+    """What the meter needs of the declaration: all but what is for people and for admission."""
+    return to_yaml(msgspec.structs.replace(platform, waivers=(), security=Security()))
+
+
+def _privileged(space: str) -> Obj:
+    """Mode `node` sees processes and sockets of its node, which Pod Security refuses in all but such a namespace."""
+    standard = "pod-security.kubernetes.io"
+    return thing("v1", "Namespace", space, labels={f"{standard}/enforce": "privileged"})
+
+
+def _role() -> Obj:
+    """It reads who holds which GPU, and no Secret; it writes nothing."""
+
+    def rule(group: str, *resources: str) -> Obj:
+        return {"apiGroups": [group], "resources": list(resources), "verbs": list(_READ)}
+
+    return thing(
+        f"{_RBAC}/v1",
+        "ClusterRole",
+        NAME,
+        labels=LABELS,
+        rules=[
+            rule("", "nodes", "pods"),
+            rule("batch", "jobs"),
+            rule("jobset.x-k8s.io", "jobsets"),
+            rule("leaderworkerset.x-k8s.io", "leaderworkersets"),
+            rule("resource.k8s.io", "resourceclaims", "resourceslices"),
+        ],
+    )
+
+
+def _workload(platform: Platform, meter: Meter, space: str, declared: str) -> Obj:
+    """The one pod that watches the cluster."""
+    template = _template(platform, meter, declared)
+    if meter.ledger.postgresql:
+        # Recreate: two would write the same twice, which is harmless, and read every exporter twice, which is not free.
+        spec = {"replicas": 1, "strategy": {"type": "Recreate"}, "selector": {"matchLabels": LABELS}}
+        return thing("apps/v1", "Deployment", NAME, space, labels=LABELS, spec=spec | {"template": template})
+    ledger = meter.ledger
+    claim: Obj = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": str(ledger.storage)}},
+        **({"storageClassName": ledger.storage_class} if ledger.storage_class else {}),
+    }
+    return thing(
+        "apps/v1",
+        "StatefulSet",
+        NAME,
+        space,
+        labels=LABELS,
+        spec={
+            "replicas": 1,
+            "serviceName": NAME,
+            "selector": {"matchLabels": LABELS},
+            "template": template,
+            "volumeClaimTemplates": [{"metadata": {"name": "ledger"}, "spec": claim}],
+        },
+    )
+
+
+def _template(platform: Platform, meter: Meter, declared: str) -> Obj:
+    """The pod. It listens on all its addresses, for Prometheus asks from another pod; outside of a pod the meter
+    listens on loopback only."""
+    ledger = meter.ledger
+    args = ["agent", "meter", "-f", f"{_CONFIG}/platform.yaml", "--listen", f"0.0.0.0:{PORT}"]
+    env: list[Obj] = [{"name": "HOME", "value": "/tmp"}]  # noqa: S108  a volume of the pod
+    mounts: list[Obj] = [
+        {"name": "declaration", "mountPath": _CONFIG, "readOnly": True},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+    ]
+    if ledger.postgresql:
+        address = {"name": ledger.postgresql.secret, "key": ledger.postgresql.key}
+        # Not an argument: those are seen by all who see processes.
+        env.append({"name": "PLIMSOLL_LEDGER", "valueFrom": {"secretKeyRef": address}})
+    else:
+        args += ["--ledger", f"{_DATA}/ledger.duckdb"]
+        mounts.append({"name": "ledger", "mountPath": _DATA})
+    container = {
+        "name": "meter",
+        "image": meter.image,
+        "args": args,
+        "env": env,
+        "ports": [{"name": PORT_NAME, "containerPort": PORT}],
+        "readinessProbe": {"tcpSocket": {"port": PORT_NAME}, "periodSeconds": 10},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        # A bill of a month takes the database up to 700 MB, and a core for seconds.
+        "resources": {"requests": {"cpu": "200m", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
+        "volumeMounts": mounts,
+    }
+    spec = {
+        "serviceAccountName": NAME,
+        "automountServiceAccountToken": True,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 60,  # to write what it has read
+        "securityContext": _identity(platform),
+        "containers": [container],
+        "volumes": [
+            {"name": "declaration", "configMap": {"name": NAME}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
+        ],
+    }
+    # The meter reads its declaration once, so that another one makes another pod.
+    seen = {"plimsoll.dev/declaration": hashlib.sha256(declared.encode()).hexdigest()[:16]}
+    if not platform.observability.prometheus.operator:
+        seen |= {"prometheus.io/scrape": "true", "prometheus.io/port": str(PORT)}
+    return {"metadata": {"labels": dict(LABELS), "annotations": seen}, "spec": spec}
+
+
+def _identity(platform: Platform) -> Obj:
+    """OpenShift gives every namespace its own range of users and refuses others."""
+    fixed = {} if platform.cluster.provider == "openshift" else {"runAsUser": USER, "fsGroup": USER}
+    return {"runAsNonRoot": True, **fixed, "seccompProfile": {"type": "RuntimeDefault"}}
