@@ -2,49 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+
+import duckdb
 
 from plimsoll.cost.duck import Duck
 from plimsoll.cost.ledger import BATCH, Ledger
 from plimsoll.cost.schema import FLOWS, TABLES, Table
 from plimsoll.cost.store import Store
+from plimsoll.errors import InputError
+
+PARQUET = "FORMAT parquet, COMPRESSION zstd"
+Progress = Callable[[str, int, int], None]  # what it is at, how many are done, how many there are
 
 _INBOXES = {flow.inbox.name for flow in FLOWS}
 
 
-def to_parquet(ledger: Ledger, folder: Path) -> list[Path]:
-    """Write every table into `folder`, made where it is not there. Seal first: what still waits is not exported.
+def quiet(_what: str, _done: int, _all: int) -> None:
+    """Progress that nobody looks at."""
 
+
+def to_parquet(ledger: Ledger, folder: Path, *, seal: bool = False, progress: Progress = quiet) -> list[Path]:
+    """Write every table into `folder`, made where it is not there; all of them in one state of the ledger.
+
+    What waits in an inbox is not exported. seal: merge it first; the ledger must be open to be written.
     Only DuckDB writes Parquet: tables of another store pass through one in memory, batch by batch.
+    Raises InputError where the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make it: {error.strerror}", where=str(folder)) from error
+    if seal:
+        ledger.seal(ledger.horizon())
     store = ledger.store
+    tables = [table for table in TABLES if table.name not in _INBOXES]
     found = []
-    for table in TABLES:
-        if table.name in _INBOXES:
-            continue
-        path = folder / f"{table.name}.parquet"
-        if isinstance(store, Duck):
-            _copy(store, table, path)
-        else:
+    with store.reading():
+        for done, table in enumerate(tables):
+            progress(table.name, done, len(tables))
+            found.append(folder / f"{table.name}.parquet")
+            order = ", ".join(table.key or table.columns[:4])
+            sql = f"SELECT * FROM {table.name} ORDER BY {order}"
+            if isinstance(store, Duck):
+                copy(store, sql, found[-1])
+                continue
             passing = Duck(Path(":memory:"))
-            _pass(store, passing, table)
-            _copy(passing, table, path)
-            passing.close()
-        found.append(path)
+            try:
+                _pass(store, passing, table)
+                copy(passing, sql, found[-1])
+            finally:
+                passing.close()
     return found
 
 
-def _copy(store: Store, table: Table, path: Path) -> None:
-    order = ", ".join(table.key or table.columns[:4])
-    quoted = str(path).replace("'", "''")
-    store.run(f"COPY (SELECT * FROM {table.name} ORDER BY {order}) TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)")
+def quoted(text: str) -> str:
+    """A text in SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def copy(store: Duck, sql: str, path: Path, options: str = PARQUET) -> None:
+    """Write what a query gives to a file. Raises InputError where that fails."""
+    try:
+        store.run(f"COPY ({sql}) TO {quoted(str(path))} ({options})")
+    except duckdb.IOException as error:
+        what = str(error).splitlines()[0].removeprefix("IO Error: ")
+        raise InputError(f"cannot write it: {what}", where=str(path)) from None
 
 
 def _pass(source: Store, target: Store, table: Table) -> None:
     """All rows of a table from one store to another."""
-    names = ", ".join(table.columns)
-    with source.reading():
-        source.run(f"DECLARE rows CURSOR FOR SELECT {names} FROM {table.name}")
-        while rows := source.rows(f"FETCH {BATCH} FROM rows"):
-            target.run(table.insert(), [list(column) for column in zip(*rows, strict=True)])
+    source.run(f"DECLARE rows CURSOR FOR SELECT {', '.join(table.columns)} FROM {table.name}")
+    while rows := source.rows(f"FETCH {BATCH} FROM rows"):
+        target.run(table.insert(), [list(column) for column in zip(*rows, strict=True)])
+    source.run("CLOSE rows")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +17,8 @@ import msgspec
 from plimsoll.cost import focus_charges
 from plimsoll.cost.bill import NotConservedError, Query, divided
 from plimsoll.cost.duck import Duck
-from plimsoll.cost.focus_columns import Issuer, Version, columns, quoted
+from plimsoll.cost.export import PARQUET, Progress, copy, quiet, quoted
+from plimsoll.cost.focus_columns import Issuer, Version, columns
 from plimsoll.cost.ledger import BATCH, Ledger
 from plimsoll.cost.price import Carve, Tariff, unpriced
 from plimsoll.cost.sample import HOUR
@@ -28,7 +29,6 @@ from plimsoll.errors import IncompleteError, InputError
 
 DAY = 24 * HOUR
 FORMATS = (".csv", ".parquet")
-Progress = Callable[[str, int, int], None]
 
 _ROW = Table("b_row", focus_charges.COLUMNS, texts=frozenset(focus_charges.TEXTS))
 
@@ -59,9 +59,7 @@ class Exported(msgspec.Struct, frozen=True):
     unpriced: tuple[str, ...]
 
 
-def export(
-    ledger: Ledger, tariff: Tariff, asked: Export, path: Path, progress: Progress = lambda _what, _done, _all: None
-) -> Exported:
+def export(ledger: Ledger, tariff: Tariff, asked: Export, path: Path, progress: Progress = quiet) -> Exported:
     """Write the charges of a month to `path`, a .csv or .parquet file; whole or not at all.
 
     Raises InputError where the file has another ending or cannot be written, IncompleteError where no meter watched
@@ -93,12 +91,12 @@ def _periods(
     parts = []
     with store.reading():
         horizon = ledger.horizon()
-        ended = min(asked.ended, horizon)
-        if ended <= asked.began:
+        sql = "SELECT 1 FROM watches WHERE ended > ? AND began < ? LIMIT 1"
+        if not store.rows(sql, (asked.began, asked.ended)):
             raise IncompleteError(
                 f"no meter watched any of {_day(asked.began):%B %Y}", hint="Ask for a month that the ledger holds."
             )
-        starts = range(asked.began, ended, asked.step)
+        starts = range(asked.began, min(asked.ended, horizon), asked.step)
         for done, began in enumerate(starts):
             progress(f"{_day(began):%Y-%m-%d}", done, len(starts))
             until = min(began + asked.step, asked.ended)
@@ -134,14 +132,14 @@ def _keep(store: Store, period: tuple[int, int], path: Path) -> Path:
     whole = ", ".join(name if name in _ROW.texts else f"CAST({name} AS BIGINT) AS {name}" for name in _ROW.columns)
     bounds = f"CAST({period[0]} AS BIGINT) AS began, CAST({period[1]} AS BIGINT) AS ended"
     if isinstance(store, Duck):
-        _copy(store, f"SELECT {bounds}, {whole} FROM b_charge ORDER BY place", path)
+        copy(store, f"SELECT {bounds}, {whole} FROM b_charge ORDER BY place", path)
         return path
     passing = Duck(Path(":memory:"))
     try:
         passing.run(_ROW.ddl)
         for rows in _batches(store, f"SELECT {', '.join(_ROW.columns)} FROM b_charge"):
             passing.run(_ROW.insert(), [list(column) for column in zip(*rows, strict=True)])
-        _copy(passing, f"SELECT {bounds}, * FROM {_ROW.name} ORDER BY place", path)
+        copy(passing, f"SELECT {bounds}, * FROM {_ROW.name} ORDER BY place", path)
     finally:
         passing.close()
     return path
@@ -153,10 +151,6 @@ def _batches(store: Store, sql: str) -> Iterator[list[tuple[object, ...]]]:
     while rows := store.rows(f"{sql} WHERE place >= {first} AND place < {first + BATCH} ORDER BY place"):
         yield rows
         first += BATCH
-
-
-def _copy(store: Store, sql: str, path: Path, options: str = "FORMAT parquet, COMPRESSION zstd") -> None:
-    store.run(f"COPY ({sql}) TO {quoted(str(path))} ({options})")
 
 
 def _clear(store: Store) -> None:
@@ -177,8 +171,8 @@ def _join(parts: list[Path], asked: Export, currency: str, path: Path) -> int:
     joining = Duck(Path(":memory:"))
     try:
         joining.run("SET preserve_insertion_order = true")
-        options = "FORMAT csv, HEADER" if path.suffix == ".csv" else "FORMAT parquet, COMPRESSION zstd"
-        _copy(joining, f"SELECT {made} FROM {source}", path, options)
+        options = "FORMAT csv, HEADER" if path.suffix == ".csv" else PARQUET
+        copy(joining, f"SELECT {made} FROM {source}", path, options)
         return int(joining.rows(f"SELECT COUNT(*) FROM {source}")[0][0])
     finally:
         joining.close()

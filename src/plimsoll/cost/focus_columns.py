@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from plimsoll.cost.export import quoted
+
 Version = Literal["1.2", "1.3"]
 UNIT = "GPU-Hours"
 TAG = "plimsoll/"  # prefix of tags that are ours; a pod's labels are the users' own, without a prefix
@@ -37,10 +39,6 @@ class Issuer(NamedTuple):
     currency: str
     method: str
     invoice: str = ""
-
-
-def quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _fixed(value: str, digits: int) -> str:
@@ -153,6 +151,7 @@ def _allocated(issuer: Issuer) -> dict[str, str]:
         "AllocatedResourceId": f"CASE WHEN {_IS_HELD} THEN {_HOLDER_ID} END",
         "AllocatedResourceName": f"CASE WHEN {_IS_HELD} THEN {_HOLDER} END",
         "AllocatedTags": f"CASE WHEN {_PRICED} THEN {_object(_TAGS, 'labels')} END",
+        "ChargeDescription": f"CASE WHEN {_PRICED} THEN 'GPU time of a pool' ELSE 'Tokens answered' END",
         "HostProviderName": _case("provider", HOSTS, f"COALESCE(NULLIF(provider, ''), {quoted(issuer.platform)})"),
         "ResourceId": _where(issuer.platform),
         "ResourceName": "NULLIF(pool, '')",
