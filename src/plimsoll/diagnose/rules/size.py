@@ -39,18 +39,15 @@ def _memory(sku: Sku, profile: Profile) -> float:
 
 
 def smallest(sku: Sku, memory: float, busy: float) -> Profile | None:
-    """The smallest profile with room for so much memory (MiB) and work (share of the whole GPU's SMs); None: none."""
+    """The cheapest profile with room for so much memory (MiB) and work (share of the whole GPU's SMs); None: none."""
     if sku.mig is None:
         return None
-    return next(
-        (
-            each
-            for each in sorted(sku.mig.plain(), key=lambda one: (one.compute_slices, one.memory_slices))
-            if _memory(sku, each) >= memory and each.compute_slices >= busy * sku.mig.compute
-            and each.compute_slices < sku.mig.compute
-        ),
-        None,
-    )  # fmt: skip
+    fitting = [
+        each
+        for each in sku.mig.plain()
+        if _memory(sku, each) >= memory and busy * sku.mig.compute <= each.compute_slices < sku.mig.compute
+    ]
+    return min(fitting, key=lambda each: (parts(sku.name, each.name) or WHOLE, each.compute_slices), default=None)
 
 
 def _smaller(of: Signals, memory: float, work: float) -> tuple[str, int | None]:

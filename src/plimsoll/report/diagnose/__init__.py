@@ -1,0 +1,1 @@
+"""A diagnosis in words: one function per format, Diagnosis in, text out."""

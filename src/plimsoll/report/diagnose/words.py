@@ -1,0 +1,64 @@
+"""What the forms of a diagnosis say alike."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from plimsoll.diagnose.model import DAY, Diagnosis, Finding, Seen, Unknown
+from plimsoll.diagnose.signals import shown
+from plimsoll.report.cost.words import money
+from plimsoll.report.view import amount, as_shell
+
+
+def per_day(finding: Finding) -> str:
+    """Money a day; `-` where it is no question of money, or nobody knows."""
+    return "-" if finding.wasted_per_day is None else money(finding.wasted_per_day)
+
+
+def fix(finding: Finding) -> str:
+    """Lines a shell takes: commands, and the rest as comments."""
+    return as_shell(finding.fix)
+
+
+def first_step(finding: Finding) -> str:
+    """The first thing to do, for a column."""
+    return finding.fix.partition("\n")[0].partition("   # ")[0]
+
+
+def evidence(one: Seen) -> str:
+    """`busy.mean 12%`."""
+    return f"{one.signal} {shown(one.signal, one.value)}"
+
+
+def measured(one: Finding | Seen) -> str:
+    """How well something was measured: `1,440 samples, 98%`."""
+    return f"{amount(one.samples, 'sample', 'samples')}, {one.coverage:.0%}"
+
+
+def sentence(answer: Diagnosis) -> str:
+    """The answer in one sentence."""
+    roots, hidden = answer.roots, len(answer.findings) - len(answer.roots)
+    if not roots:
+        said = "Nothing was found" if answer.asked > len(answer.unknown) else "Nothing could be judged"
+    elif answer.cost is not None and answer.measured > 0:
+        of = answer.cost * DAY // answer.measured
+        share = f", {answer.wasted_per_day / of:.0%} of what the GPUs cost" if of else ""
+        causes = amount(len(roots), "cause wastes", "causes waste")
+        said = f"{causes} {money(answer.wasted_per_day)} {answer.currency} a day{share}"
+    else:
+        said = f"{amount(len(roots), 'cause', 'causes')} of idle GPUs; what they cost is not known without a ledger"
+    if hidden:
+        said += f"; {amount(hidden, 'finding is', 'findings are')} hidden behind"
+    if answer.unknown:
+        said += f"; {amount(len(answer.unknown), 'question', 'questions')} could not be answered"
+    return said
+
+
+def lacking(unknown: Iterable[Unknown]) -> list[tuple[str, int]]:
+    """What is missing, with the number of questions that wait for it, the most first."""
+    found: dict[str, int] = defaultdict(int)
+    for each in unknown:
+        thin = "measured for" in each.why
+        found["more of the time measured" if thin else each.why.removeprefix("needs ")] += 1
+    return sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
