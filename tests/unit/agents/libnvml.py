@@ -57,6 +57,7 @@ class Card:
     processes: dict[int, int | None] = field(default_factory=dict)
     clients: dict[int, int | None] = field(default_factory=dict)  # of an MPS server
     ran: list[tuple[int, int, int]] = field(default_factory=list)  # pid, moment in µs, percent
+    repeats: bool = False  # it tells samples again that it was told to be seen
     fails: dict[str, int] = field(default_factory=dict)
 
 
@@ -245,7 +246,7 @@ class Library:
         card = self._of(handle)
         if card.mig:
             return NOT_SUPPORTED
-        found = [each for each in card.ran if each[1] > since.value]
+        found = [each for each in card.ran if card.repeats or each[1] > since.value]
         count._obj.value = len(found)
         if array is None:
             return SMALL if found else NOT_FOUND

@@ -186,6 +186,13 @@ def test_a_driver_that_goes_and_comes_back(setup: Setup, monkeypatch: pytest.Mon
     assert [each.gpu for each in node.read()] == [A]
 
 
+def test_a_driver_that_goes_while_it_is_asked_has_not_lost_its_gpus(setup: Setup) -> None:
+    node = setup(Card(A, fails={"nvmlDeviceGetPowerUsage": libnvml.NOT_LOADED}), Card(B))
+    with pytest.raises(IncompleteError, match="Driver Not Loaded"):
+        node.read()
+    assert not node.said
+
+
 def test_no_driver_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pynvml, "nvmlLib", None)
     monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
@@ -318,7 +325,7 @@ def test_sharers_by_what_was_measured(setup: Setup) -> None:
 
 def test_samples_that_are_old_or_rubbish_do_not_count(setup: Setup) -> None:
     card = shared_card()
-    card.ran = [(11, 100, 50)]
+    card.ran, card.repeats = [(11, 100, 90), (13, 90, 90)], True
     node = setup(card, pods={11: 1, 12: 2, 13: 2})
     node.read()
     card.ran += [(11, 200, 40), (11, 201, 60), (12, 150, 2_147_483_632), (0, 160, 30), (4_000_000_000, 1 << 63, 101)]

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plimsoll.agents.meter import podresources
 from plimsoll.agents.meter.podresources import Held, Kubelet
 from plimsoll.errors import ClusterError
 
@@ -142,7 +141,7 @@ def test_a_kubelet_that_takes_too_long() -> None:
 
 
 def test_an_answer_that_is_too_long() -> None:
-    with kubelet(lambda *_: bytes(podresources._LARGEST + 1)) as path, pytest.raises(ClusterError, match="exhausted"):
+    with kubelet(lambda *_: bytes(17 << 20)) as path, pytest.raises(ClusterError, match="exhausted"):
         Kubelet(path).held()
 
 
