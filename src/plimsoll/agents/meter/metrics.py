@@ -13,17 +13,19 @@ from typing import TypeVar
 from plimsoll.agents.meter.exposition import OTHER, Family, Sample, money, number, text
 from plimsoll.agents.meter.metrics_tokens import tokens
 from plimsoll.cost import lives
-from plimsoll.cost.bill import Bill, Line, NotConservedError, Query, bill
+from plimsoll.cost.bill import Bill, NotConservedError, Query, bill
+from plimsoll.cost.forecast import forecast, history
 from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.lines import COST
 from plimsoll.cost.lost import lost
+from plimsoll.cost.month import limits
 from plimsoll.cost.price import Facts, Rate, Tariff
 from plimsoll.cost.request import Weights
 from plimsoll.cost.sample import HOUR
+from plimsoll.cost.window import DAY, Window, day, month_of, reach
 from plimsoll.spec.model import Platform
 
 LIMIT = 200
-DAY, WEEK = 24 * HOUR, 7 * 24 * HOUR
 TOP = 20  # workloads: a cluster sees thousands of them a day
 HEALTH = {
     "watching_seconds": "How long the meter has watched the cluster without a gap; 0 while it does not.",
@@ -32,6 +34,8 @@ HEALTH = {
     "readings": "Devices that were read in the last round.",
     "holds_guessed": "Devices that pods hold by deduction, because nobody told which.",
 }
+Past = dict[date, dict[str, int]]  # whole days: what each team cost, micro-units
+Days = Callable[[Window], dict[str, int]]
 T = TypeVar("T")
 
 
@@ -43,9 +47,10 @@ def page(
     counters: Mapping[str, float],
     *,
     weights: Weights | None = None,
+    past: Past | None = None,
 ) -> str:
     """The whole page at a moment: `costs`, which takes as long as a few bills, and `health`, which costs nothing."""
-    return costs(ledger, tariff, platform, now, weights=weights) + health(counters)
+    return costs(ledger, tariff, platform, now, weights=weights, past=past) + health(counters)
 
 
 def health(counters: Mapping[str, float]) -> str:
@@ -57,11 +62,19 @@ def health(counters: Mapping[str, float]) -> str:
 
 
 def costs(
-    ledger: Ledger, tariff: Tariff, platform: Platform | None, now: int, *, weights: Weights | None = None
+    ledger: Ledger,
+    tariff: Tariff,
+    platform: Platform | None,
+    now: int,
+    *,
+    weights: Weights | None = None,
+    past: Past | None = None,
 ) -> str:
     """What the ledger says at a moment (milliseconds). Not while another thread uses the same store.
 
-    weights: of tokens, where they were measured. Where lines do not add up to nodes, the page says only that.
+    weights: of tokens, where they were measured. past: kept from one page to the next; without it, and on the first
+    page of a day, all days of the last four weeks are billed. Where lines do not add up to nodes, the page says only
+    that.
     """
     horizon = ledger.horizon()
     found = [
@@ -75,26 +88,31 @@ def costs(
     ]
     about = "Whether the lines of all bills here add up to the price of the nodes (1)."
     try:
-        found += _bills(ledger, tariff, platform, now, weights or Weights())
+        found += _bills(ledger, tariff, platform, now, weights or Weights(), {} if past is None else past)
     except NotConservedError:
         return text([*found, Family("plimsoll_cost_conserved", about, (Sample("0"),))])
     return text([*found, Family("plimsoll_cost_conserved", about, (Sample("1"),))])
 
 
-def _bills(ledger: Ledger, tariff: Tariff, platform: Platform | None, now: int, weights: Weights) -> Iterator[Family]:
+def _bills(
+    ledger: Ledger, tariff: Tariff, platform: Platform | None, now: int, weights: Weights, past: Past
+) -> Iterator[Family]:
     terms = _terms(platform)
 
-    def asked(by: str, began: int, top: int = LIMIT) -> Bill:
-        return bill(ledger, tariff, Query(by=by, began=min(began, now - 1), ended=now, top=top, **terms))  # type: ignore[arg-type]
+    def asked(by: str, began: int, top: int = 0) -> Bill:
+        return bill(ledger, tariff, Query(by=by, began=began, ended=now, top=top, **terms))  # type: ignore[arg-type]
 
-    began, ended = month(now)
-    spent, day = asked("team", began), asked("team", now - DAY)
+    def whole(each: Window) -> dict[str, int]:
+        found = bill(ledger, tariff, Query(by="team", began=each.began, ended=each.ended, **terms))  # type: ignore[arg-type]
+        return {line.key: line.cost for line in found.lines}
+
+    # A month that has only begun has no bill yet: at its first moment the one before is shown.
+    spent, today = asked("team", month_of(now - 1).began), asked("team", now - DAY)
     yield _by_class("month_to_date", "Cost since the month began, UTC", spent)
-    yield _by_class("last_day", "Cost of the last 24 hours", day)
+    yield _by_class("last_day", "Cost of the last 24 hours", today)
     yield _by_class("last_hour", "Cost of the last hour", asked("team", now - HOUR))
-    week = asked("team", now - WEEK)
-    yield _by_team("cost_forecast_month", "What the month will cost if it goes on as in the last seven days.",
-                   _forecast(spent, week, _since(ledger, now - WEEK), now, ended))  # fmt: skip
+    yield _by_team("cost_forecast_month", "What the month will have cost: the days that are left as their weekdays.",
+                   _forecasts(ledger, spent, whole, past))  # fmt: skip
     yield _by_team("budget_month", "What a team may spend in a month.", _budgets(platform, spent))
     yield _by_team(
         "lost_work_last_day",
@@ -121,27 +139,15 @@ def _terms(platform: Platform | None) -> dict[str, str]:
     return {"split": declared.split, "idle": declared.idle} if declared else {}
 
 
-def month(now: int) -> tuple[int, int]:
-    """The calendar month around a moment: its first one, and that of the next month. UTC."""
-    day = datetime.fromtimestamp(now / 1000, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    after = day.replace(year=day.year + day.month // 12, month=day.month % 12 + 1)
-    return round(day.timestamp() * 1000), round(after.timestamp() * 1000)
-
-
-def _lines(found: Bill) -> Iterator[tuple[str, Line]]:
-    for line in found.lines:
-        yield line.key, line
-    if found.others:
-        yield OTHER, found.others
-
-
 def _by_class(name: str, about: str, found: Bill) -> Family:
     """A bill by team, its lines by class: together the price of the nodes. No team: nobody's."""
+    rows = [(line.key, {each: getattr(line, each) for each in COST}) for line in found.lines[:LIMIT]]
+    others = {each: sum(getattr(line, each) for line in found.lines[LIMIT:]) for each in COST}
     samples = [
-        Sample(money(getattr(line, each)), {"team": team, "class": each})
-        for team, line in _lines(found)
-        for each in COST
-        if getattr(line, each)
+        Sample(money(cost), {"team": team, "class": each})
+        for team, costs_of in (*rows, (OTHER, others))
+        for each, cost in costs_of.items()
+        if cost
     ]
     return Family(f"plimsoll_cost_{name}", f"{about}, by team and class; together the price of all nodes.",
                   tuple(samples))  # fmt: skip
@@ -161,29 +167,34 @@ def _bounded(items: Iterable[T], size: Callable[[T], int]) -> tuple[list[T], lis
     return ranked[:LIMIT], ranked[LIMIT:]
 
 
-def _since(ledger: Ledger, began: int) -> int:
-    """Since when the ledger knows anything, not before a moment."""
-    first = ledger.store.rows("SELECT MIN(began) FROM watches")[0][0]
-    return max(began, int(first or 0))
-
-
-def _forecast(spent: Bill, week: Bill, since: int, now: int, ended: int) -> dict[str, int]:
-    """By team: what the month cost so far, and for what is left of it the mean of the last seven days: each weekday
-    counts once. A ledger that is younger has the mean of its own days."""
-    lived = max(min(week.horizon, now) - since, 1)
-    recent = {team: line.cost for team, line in _lines(week)}
-    found = {team: line.cost for team, line in _lines(spent)}
-    for team, cost in recent.items():
-        found[team] = found.get(team, 0) + cost * max(ended - now, 0) // lived
-    return {team: cost for team, cost in found.items() if team}
+def _forecasts(ledger: Ledger, spent: Bill, days: Days, past: Past) -> dict[str, int]:
+    """By team what the month will have cost. Days that are over are billed once, and once more on the next day: late
+    records may have changed them."""
+    now, month = spent.query.ended, month_of(spent.query.began)
+    reached = reach(ledger, month)
+    seen = Window(month.began, now).within(reached.whole)
+    if seen.span <= 0:
+        return {}
+    known = history(seen.ended, reached.whole)
+    if {day(each.began) for each in known} != set(past):
+        past.clear()
+        past.update({day(each.began): days(each) for each in known})
+    costs_of = {line.key: line.cost for line in spent.lines}
+    return {
+        team: forecast(
+            costs_of.get(team, 0), {at: costs.get(team, 0) for at, costs in past.items()}, seen, month.ended
+        ).amount
+        for team in {*costs_of, *(each for costs in past.values() for each in costs)}
+        if team
+    }
 
 
 def _budgets(platform: Platform | None, spent: Bill) -> dict[str, int]:
-    """By team that has one; of more than LIMIT those that spend most stand by themselves, as in the bills."""
-    budgets = {team.name: int(team.budget.monthly) for team in platform.teams if team.budget} if platform else {}
+    """By team that has one; of more than LIMIT those that spend most."""
+    budgets = limits(platform)
     if len(budgets) <= LIMIT:
         return budgets
-    return {team: budgets[team] for team, _ in _lines(spent) if team in budgets}
+    return {line.key: budgets[line.key] for line in spent.lines[:LIMIT] if line.key in budgets}
 
 
 def _nodes(ledger: Ledger, tariff: Tariff, horizon: int, now: int) -> Iterator[Family]:

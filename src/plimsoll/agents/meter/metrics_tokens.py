@@ -36,13 +36,14 @@ def tokens(
     used = _used(ledger, began, ended)
     million: list[Sample] = []
     requests: list[tuple[int, int, str, str]] = []  # cost, requests, model, tenant
-    for line in models:
+    for place, line in enumerate(models):
         tenants = used.get(line.key, [])
         if not line.key or not line.cost or not tenants:
             continue
         works = [work(weights, each.prompt, each.cached, each.output) for each in tenants]
         paid, done = line.cost - line.idle, sum(works)
-        million += _million(line, tenants, paid, done, weights)
+        if place < limit:
+            million += _million(line, tenants, paid, done, weights)
         requests += [
             (paid * each_work // done if done else 0, each.requests, line.key, each.tenant)
             for each, each_work in zip(tenants, works, strict=True)
