@@ -23,6 +23,7 @@ VERBS = {
     "render": "Write every Kubernetes object and Helm value that a declaration asks for.",
     "cost": "Say what GPUs cost, and whom.",
     "spenders": "Rank the biggest spenders, and say what most of their unused money is.",
+    "diagnose": "Say why GPUs sit idle, what that costs, and what to type.",
     "explain": "Say what a check asks, why, and what to do.",
     "schema": "Print the JSON Schema of platform.yaml, for editors.",
     "agent": "What runs in the cluster: the meter.",

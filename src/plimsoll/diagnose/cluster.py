@@ -207,6 +207,13 @@ def limits(snapshot: Snapshot, teams: Mapping[str, str], window: Window) -> dict
     return found
 
 
+def no_limits(snapshot: Snapshot) -> dict[str, Value]:
+    """Of a team none of whose jobs had a limit and ended: nothing is left of one. {} where not every job was read."""
+    if not snapshot.whole(kinds.JOB):
+        return {}
+    return {"limit.used": Value(1.0, SOURCE), "limit.unused_gpu_hours": Value(0.0, SOURCE)}
+
+
 def _end(job: Obj) -> datetime | None:
     for type_ in ("Complete", "Failed"):
         if (done := condition(job, type_)).get("status") == "True":

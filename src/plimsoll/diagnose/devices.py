@@ -30,9 +30,10 @@ Series = dict[Device, tuple[dict[str, str], Values]]
 
 
 class Gpu(NamedTuple):
-    """What is known of a GPU. workload: the one that held it longest; "" nobody."""
+    """What is known of a GPU. workload: the one that held it longest. alike: its job had enough GPUs to compare it."""
 
     workload: str
+    alike: bool
     values: dict[str, Value]
 
 
@@ -81,7 +82,8 @@ class Devices:
             if not there:
                 continue
             owner = owners.get((space, pod), ("", ""))
-            workload = names.get((space, pod)) or f"{space}/{_outermost(*owner) or pod}"
+            kind, title = _outermost(*owner)
+            workload = names.get((space, pod)) or f"{space}/{title or pod}"
             sku = catalogue.from_product(labels.get("modelName", "").replace(" ", "-"))
             profile = labels.get("GPU_I_PROFILE", "")
             row = Held(
@@ -90,7 +92,7 @@ class Devices:
                 uuid=uuid, instance=instance, profile=profile,
                 parts=(parts(sku.name, profile) or WHOLE) if sku and profile else WHOLE, shared=False,
                 began=self._moment(there[0]), ended=min(self._moment(there[-1] + 1), self.window.ended),
-                open=there[-1] >= self.grid.points - 2,
+                open=there[-1] >= self.grid.points - 2, owner=kind,
             )  # fmt: skip
             found.append(self._measured(row))
         return _shared(found)
@@ -181,14 +183,18 @@ class Devices:
     def gpus(self, rows: Iterable[Held]) -> dict[str, Gpu]:
         """Of each whole GPU, by `node/UUID`: how its clock compares in its job, how often it was slowed down."""
         clocks: dict[tuple[str, str], dict[str, tuple[Held, list[float]]]] = defaultdict(dict)
+        members: dict[tuple[str, str], set[str]] = defaultdict(set)
         holder: dict[str, Held] = {}
         for row in rows:
             if not row.uuid:
                 continue
             if row.uuid not in holder or row.span > holder[row.uuid].span:
                 holder[row.uuid] = row
+            if not row.job or row.instance or row.span < MINUTES_MIN * MINUTE:
+                continue
+            members[row.job, row.sku].add(row.uuid)
             clock_at = [clock for busy, clock in self._pairs("busy", "clock", row) if busy >= UNDER_LOAD]
-            if row.job and not row.instance and row.span >= MINUTES_MIN * MINUTE and clock_at:
+            if clock_at:
                 clocks[row.job, row.sku][row.uuid] = row, clock_at
         found: dict[str, dict[str, Value]] = defaultdict(dict)
         for alike in clocks.values():
@@ -196,25 +202,28 @@ class Devices:
             for uuid, (row, values) in alike.items() if len(alike) >= _ALIKE_MIN and middle > 0 else ():
                 loaded = sum(busy >= UNDER_LOAD for busy in self._of("busy", row))
                 of = (SOURCE, len(values), len(values) / loaded)
-                found[uuid] |= {"clock.ratio": Value(fmean(values) / middle, *of), "job.gpus": Value(len(alike), *of)}
+                found[uuid]["clock.ratio"] = Value(fmean(values) / middle, *of)
         for name, signal in (("heat", "throttle.thermal"), ("power", "throttle.power")):
             for (uuid, _), (_, share) in self.series[name].items():
                 if said := known(share):
                     found[uuid][signal] = Value(fmean(said), SOURCE, len(said), len(said) / self.grid.points)
+        alike_ = {uuid for each in members.values() if len(each) >= _ALIKE_MIN for uuid in each}
+        for each in members.values():
+            for uuid in each & alike_:
+                found[uuid]["job.gpus"] = Value(len(each), SOURCE)
         return {
-            f"{holder[uuid].node}/{uuid}": Gpu(holder[uuid].workload, values)
-            for uuid, values in sorted(found.items())
-            if uuid in holder
+            f"{row.node}/{uuid}": Gpu(row.workload, uuid in alike_, found.get(uuid, {}))
+            for uuid, row in sorted(holder.items())
         }
 
 
-def _outermost(kind: str, name: str) -> str:
+def _outermost(kind: str, name: str) -> tuple[str, str]:
     """What an owner of pods belongs to, as far as its name tells: a ReplicaSet its Deployment, a Job its CronJob."""
     if kind == "ReplicaSet" and (found := _HASH.fullmatch(name)):
-        return found[1]
+        return "Deployment", found[1]
     if kind == "Job" and (found := _CRON.fullmatch(name)):
-        return found[1]
-    return name
+        return "CronJob", found[1]
+    return kind, name
 
 
 def _shared(rows: list[Held]) -> list[Held]:

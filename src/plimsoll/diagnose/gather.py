@@ -116,6 +116,12 @@ def _pods(snapshot: Snapshot | None) -> dict[tuple[str, str], str]:
     return found
 
 
+_NO_LIFE = {
+    name: Value(0.0, ledger.SOURCE) for name in ("start.pods", "start.minutes", "evictions", "evictions.gpu_hours")
+}
+"""Of a workload of which no pod started or was pushed out."""
+
+
 def _workloads(
     sources: Sources,
     window: Window,
@@ -145,7 +151,7 @@ def _workloads(
             values |= used.values
             facts = _both(used.facts, facts, serves="serve.running" in values)
         if read:
-            values |= read.lives.get(key, {})
+            values |= _NO_LIFE | read.lives.get(key, {})
         team = facts.team or spaces.get(key.partition("/")[0], "")
         tokens = {f"team/{team}"} if team else set()
         yield Signals(subject=Subject("workload", key), facts=msgspec.structs.replace(facts, team=team), values=values,
@@ -156,7 +162,7 @@ def _both(used: Facts, told: Facts, *, serves: bool) -> Facts:
     """Facts of what held GPUs, with what only objects tell."""
     sku = used.sku or told.sku
     return msgspec.structs.replace(
-        used, sku=sku, memory_mib=held.memory_mib(sku, used.profile, cut=used.cut), owner=told.owner,
+        used, sku=sku, memory_mib=held.memory_mib(sku, used.profile, cut=used.cut), owner=told.owner or used.owner,
         interactive=told.interactive, serves=used.serves or told.serves or serves, batch=used.batch or told.batch,
     )  # fmt: skip
 
@@ -179,15 +185,18 @@ def _teams(sources: Sources, window: Window, rows: list[Held], read: Read | None
     else:
         found = held.teams((row._replace(team=spaces.get(row.workload.partition("/")[0], "")) for row in rows), SOURCE)
     if sources.snapshot is not None:
-        for team, values in cluster.limits(sources.snapshot, spaces, window).items():
-            found[team] = {**found.get(team, {}), **values}
+        limited = cluster.limits(sources.snapshot, spaces, window)
+        for team in {*found, *limited}:
+            found[team] = {**found.get(team, {}), **limited.get(team, cluster.no_limits(sources.snapshot))}
     for team in sorted(found):
         yield Signals(subject=Subject("team", team), facts=Facts(team=team), values=found[team])
 
 
 def _nodes(snapshot: Snapshot) -> Iterator[Signals]:
     for node, values in cluster.nodes(snapshot).items():
-        yield Signals(subject=Subject("node", node), facts=Facts(nodes=(node,)), values=values)
+        yield Signals(
+            subject=Subject("node", node), facts=Facts(nodes=(node,), cut="free.unwanted" in values), values=values
+        )
 
 
 def _gpus(found: Mapping[str, Gpu], rows: Iterable[Held], costs: Costs | None) -> Iterator[Signals]:
@@ -197,7 +206,8 @@ def _gpus(found: Mapping[str, Gpu], rows: Iterable[Held], costs: Costs | None) -
         money = costs.by["node"].get(node) if costs else None
         many = max(gpus.get(node, 1), 1)
         share = Money(cost=money.cost // many, gpu_ms=money.gpu_ms // many) if money else None
-        yield Signals(subject=Subject("gpu", title), facts=Facts(nodes=(node,)), values=gpu.values, money=share,
+        facts = Facts(nodes=(node,), batch=gpu.alike)
+        yield Signals(subject=Subject("gpu", title), facts=facts, values=gpu.values, money=share,
                       tokens=frozenset({f"workload/{gpu.workload}"}))  # fmt: skip
 
 

@@ -6,14 +6,17 @@ from array import array
 from collections.abc import Callable, Iterable
 from math import ceil, isfinite, isnan, nan
 from statistics import fmean, pstdev
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from plimsoll.cost.window import Window
 from plimsoll.kube.prometheus import Prometheus
 
 POINTS = 288  # of a window: every five minutes of a day
 STEP_MIN = 30.0  # seconds; exporters are asked no more often
-Values = array[float]  # one for each moment of the grid; NaN where nothing was said
+if TYPE_CHECKING:
+    Values = array[float]  # one for each moment of the grid; NaN where nothing was said
+else:
+    Values = array  # which Python 3.11 does not subscript
 
 
 class Grid(NamedTuple):

@@ -22,7 +22,8 @@ class Held(NamedTuple):
     workload, job: `namespace/name`; a pod that belongs to nothing is its own workload, job is "" where it is none.
     node: its name. uuid: of the whole GPU. instance: its number on it. gpus: of the node. open: it is held still.
     before: it was busy before the window. active: until when it was last used, 0 for never in the window.
-    quiet_seen: of `seen`, what lies after that. samples: how often it was looked at.
+    quiet_seen: of `seen`, what lies after that. samples: how often it was looked at. owner: kind of the workload,
+    where that is told.
     """
 
     workload: str
@@ -53,6 +54,7 @@ class Held(NamedTuple):
     active: int = 0
     quiet_seen: int = 0
     samples: int = 0
+    owner: str = ""
 
     @property
     def span(self) -> int:
@@ -160,13 +162,13 @@ def _job(rows: Sequence[Held], source: str, coverage_min: float) -> dict[str, Va
     for row in together:
         pods[row.pod].append(row)
     measured = [row for row in together if row.seen >= coverage_min * row.span]
-    if len(pods) > 1 and len(measured) == len(together):
+    if len(measured) == len(together):
         means = [sum(row.busy for row in each) / sum(row.seen for row in each) for each in pods.values()]
         seen, span = sum(row.seen for row in together), sum(row.span for row in together)
         of = (source, sum(row.samples for row in together), min(seen / span, 1.0))
         found["ranks.lowest"] = Value(min(means), *of)
-        if max(means) > 0:  # where nothing runs at all, nothing is unequal
-            found["ranks.spread"] = Value(max(means) / max(min(means), 0.001), *of)
+        # Where nothing runs at all nothing is unequal.
+        found["ranks.spread"] = Value(max(means) / max(min(means), 0.001) if max(means) else 1.0, *of)
     return found
 
 
@@ -179,8 +181,9 @@ def _facts(rows: Sequence[Held], judged: Sequence[Held]) -> Facts:
     cut = any(row.instance for row in rows)
     sku, profile = one("sku"), one("profile") if cut else ""
     return Facts(
-        team=rows[0].team, sku=sku, profile=profile, cut=cut, shared=any(row.shared for row in rows),
-        serves=any(row.model for row in rows), batch=any(row.job for row in rows), pod=order[0].pod,
+        team=rows[0].team, owner=one("owner"), sku=sku, profile=profile, cut=cut,
+        shared=any(row.shared for row in rows), serves=any(row.model for row in rows),
+        batch=any(row.job for row in rows), pod=order[0].pod,
         nodes=tuple(sorted({row.node for row in rows})), memory_mib=memory_mib(sku, profile, cut=cut),
     )  # fmt: skip
 

@@ -143,7 +143,7 @@ class Rule:
     """One cause of idle GPUs. needs: signals it cannot judge without, `a|b` for either; may: those it also looks at.
 
     depth: how deep the cause sits. explains: ids of rules whose findings on the same subject follow from this one, `*`
-    for all that sit less deep. applies: whether it can be asked of such a subject at all.
+    for all that sit less deep. do: the remedy in a few words. applies: whether it can be asked of such a subject.
     """
 
     id: str
@@ -151,6 +151,7 @@ class Rule:
     severity: Severity
     depth: int
     about: Kind
+    do: str
     ask: Question
     needs: tuple[str, ...]
     may: tuple[str, ...]
@@ -180,6 +181,7 @@ def rule(
     depth: int,
     about: Kind,
     *,
+    do: str,
     needs: tuple[str, ...],
     may: tuple[str, ...] = (),
     limits: tuple[Limit, ...],
@@ -189,7 +191,7 @@ def rule(
     """Make a function a Rule. Its docstring is its page: first line the cause, the rest why it wastes GPUs."""
 
     def make(ask: Question) -> Rule:
-        return Rule(id, name, severity, depth, about, ask, needs, may, limits, frozenset(explains.split()), applies)
+        return Rule(id, name, severity, depth, about, do, ask, needs, may, limits, frozenset(explains.split()), applies)
 
     return make
 
@@ -231,12 +233,14 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unknown(msgspec.Struct, frozen=True, kw_only=True):
-    """A question that could not be answered. needs: the signals that are missing or thin. why: one clause."""
+    """A question that could not be answered. needs: the signals that are missing or, where it is `thin`, were
+    measured for too little of the time. why: one clause."""
 
     rule: Rule
     subject: Subject
     needs: tuple[str, ...]
     why: str
+    thin: bool = False
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):

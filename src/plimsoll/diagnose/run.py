@@ -73,7 +73,7 @@ def ask(rule: Rule, signals: Signals, measured: int, coverage_min: float) -> Fin
             signals.values[name].coverage for need in thin for name in need.split("|") if name in signals.values
         )
         why = f"{', '.join(thin)} measured for {least:.0%} of the time; {coverage_min:.0%} are needed"
-        return Unknown(rule=rule, subject=signals.subject, needs=thin, why=why)
+        return Unknown(rule=rule, subject=signals.subject, needs=thin, why=why, thin=True)
     found = rule.ask(enough)
     return None if found is None else _finding(rule, enough, found, measured)
 

@@ -41,7 +41,7 @@ def signals(
     )
 
 
-_WHOLE = {"sku": H100, "memory_mib": 81559, "owner": "Job", "pod": "train-0", "batch": True}
+_WHOLE = {"sku": H100, "memory_mib": 81559, "owner": "Job", "pod": "train-0", "batch": True, "nodes": ("a", "b")}
 _SLICE = {"sku": H100, "profile": "3g.40gb", "cut": True, "memory_mib": 40779, "owner": "Deployment", "pod": "train-0"}
 _SERVER = {"sku": H100, "memory_mib": 81559, "owner": "Deployment", "serves": True, "pod": "chat-0"}
 _HELD = {"held.minutes": 600.0, "held.gpu_hours": 24.0}
@@ -103,12 +103,14 @@ CASES = (
          not_=({"busy.mean": 0.09}, {"busy.mean": 0.61}, {"cpu.cores": 0.8}, {"cpu.cores": 1.3},
                {"cpu.throttled": 0.02}, {"dram.mean": 0.3}), wasted=144_000_000),
     Case("D35", "workload", _WHOLE, _HELD | {"tensor.mean": 0.05, "nvlink.rate": 100e9, "job.nodes": 2},
-         not_=({"tensor.mean": 0.15}, {"nvlink.rate": 90e9}, {"job.nodes": 1}, {"facts.serves": True}),
+         not_=({"tensor.mean": 0.15}, {"nvlink.rate": 90e9}, {"job.nodes": 1}, {"facts.serves": True},
+               {"facts.nodes": ("a",)}),
          still=({"nvlink.rate": 0, "network.rate": 3e9},), wasted=160_000_000),
     Case("D36", "workload", _WHOLE, _HELD | {"ranks.spread": 2.0, "ranks.lowest": 0.4, "job.nodes": 2},
          not_=({"ranks.spread": 1.5}, {"facts.batch": False}, {"facts.serves": True}), wasted=48_000_000),
-    Case("D41", "gpu", {}, {"clock.ratio": 0.7, "job.gpus": 8},
-         not_=({"clock.ratio": 0.85}, {"job.gpus": 2}), still=({"throttle.thermal": 0.2}, {"throttle.power": 0.2}),
+    Case("D41", "gpu", {"batch": True}, {"clock.ratio": 0.7, "job.gpus": 8},
+         not_=({"clock.ratio": 0.85}, {"job.gpus": 2}, {"facts.batch": False}),
+         still=({"throttle.thermal": 0.2}, {"throttle.power": 0.2}),
          wasted=576_000_000, name="h100-1/GPU-1"),
     Case("D42", "gpu", {}, {"throttle.thermal": 0.1, "throttle.power": 0.0, "clock.ratio": 0.9},
          not_=({"throttle.thermal": 0.05},), still=({"throttle.thermal": 0, "throttle.power": 0.06},),
@@ -119,8 +121,8 @@ CASES = (
     Case("D52", "node", {}, {"free.gpus": 3, "free.cores": 1.5, "free.memory": 100_000},
          not_=({"free.gpus": 0}, {"free.cores": 2}), still=({"free.cores": 8, "free.memory": 7_000},),
          wasted=50_000_000, name="h100-1"),
-    Case("D53", "node", {}, {"free.unwanted": 2, "wanted.pods": 1},
-         not_=({"free.unwanted": 0}, {"wanted.pods": 0}), wasted=50_000_000, name="h100-1"),
+    Case("D53", "node", {"cut": True}, {"free.unwanted": 2, "wanted.pods": 1},
+         not_=({"free.unwanted": 0}, {"wanted.pods": 0}, {"facts.cut": False}), wasted=50_000_000, name="h100-1"),
     Case("D54", "queue", {}, {"queue.waiting": 2, "queue.minutes": 30, "queue.free": 8, "queue.wanted": 4},
          not_=({"queue.waiting": 0}, {"queue.free": 0}, {"queue.minutes": 9}), wasted=20_000_000, name="research"),
     Case("D55", "queue", {}, {"queue.inadmissible": 3}, not_=({"queue.inadmissible": 0},), name="research"),

@@ -106,7 +106,7 @@ def _subjects(draw: st.DrawFn) -> Signals:
         memory_mib=draw(st.sampled_from([0, 20000, 81559])),
     )  # fmt: skip
     values = {name: Value(draw(_value), "ledger", draw(st.integers(0, 900)), draw(_cover)) for name in names}
-    kind = draw(st.sampled_from(["workload", "team", "node", "gpu", "queue"]))
+    kind: Any = draw(st.sampled_from(["workload", "team", "node", "gpu", "queue"]))
     return Signals(subject=Subject(kind, "a/b"), facts=facts, values=values,
                    money=draw(st.sampled_from([None, MONEY])))  # fmt: skip
 

@@ -33,12 +33,16 @@ def _computes(facts: Facts) -> bool:
     return not facts.serves
 
 
+def _spread(facts: Facts) -> bool:
+    return not facts.serves and len(facts.nodes) > 1
+
+
 def _waits(of: Signals) -> int | None:
     """What the part of the time cost in which nothing ran."""
     return round(of.money.cost * (1 - of["busy.mean"])) if of.money else None
 
 
-@rule("D31", "too-few-cores", Severity.WARNING, depths.HOST, "workload",
+@rule("D31", "too-few-cores", Severity.WARNING, depths.HOST, "workload", do="ask for more cores",
       needs=("cores.asked", "cores.node", "cpu.of_limit|cpu.throttled", "busy.mean"),
       limits=(STARVED, CPU_FULL, THROTTLED, FED), explains="D33 D34 D36 D11 D12 D14 D21")  # fmt: skip
 def too_few_cores(of: Signals) -> Found | None:
@@ -57,7 +61,7 @@ def too_few_cores(of: Signals) -> Found | None:
     )
 
 
-@rule("D32", "too-many-cores", Severity.INFO, depths.PLACEMENT, "workload",
+@rule("D32", "too-many-cores", Severity.INFO, depths.PLACEMENT, "workload", do="ask for fewer cores",
       needs=("cores.asked", "cores.node"), may=("cpu.cores",), limits=(GREEDY,))  # fmt: skip
 def too_many_cores(of: Signals) -> Found | None:
     """A pod asks for so many CPU cores that GPUs beside it can be given to nobody.
@@ -76,7 +80,7 @@ def too_many_cores(of: Signals) -> Found | None:
     )
 
 
-@rule("D33", "data-loader", Severity.WARNING, depths.FEED, "workload",
+@rule("D33", "data-loader", Severity.WARNING, depths.FEED, "workload", do="more loaders, data nearer by",
       needs=("busy.cv", "busy.mean", "cpu.of_limit|cpu.throttled|io.stalled"), may=("pcie.lull", "dram.mean"),
       limits=(SAWTOOTH, CPU_FULL, THROTTLED, STALLED, LULL, FED), explains="D11 D12 D14",
       applies=_computes)  # fmt: skip
@@ -104,7 +108,7 @@ def data_loader(of: Signals) -> Found | None:
     )
 
 
-@rule("D34", "one-thread", Severity.WARNING, depths.FEED, "workload",
+@rule("D34", "one-thread", Severity.WARNING, depths.FEED, "workload", do="CUDA graphs, or more processes",
       needs=("busy.mean", "cpu.cores", "cpu.throttled", "dram.mean"), may=("sm.mean", "cpu.of_limit"),
       limits=(THREAD_LOW, THREAD_HIGH, *ONE_CORE, NOT_THROTTLED, LIGHT), explains="D11 D12 D14 D21")  # fmt: skip
 def one_thread(of: Signals) -> Found | None:
@@ -125,9 +129,9 @@ def one_thread(of: Signals) -> Found | None:
     )
 
 
-@rule("D35", "network-bound", Severity.WARNING, depths.FEED, "workload",
+@rule("D35", "network-bound", Severity.WARNING, depths.FEED, "workload", do="place it in one rack or block",
       needs=("tensor.mean", "nvlink.rate|network.rate", "job.nodes"), may=("busy.mean", "ranks.spread"),
-      limits=(LINKED, WIRED, NO_MATH), explains="D11 D12", applies=_computes)  # fmt: skip
+      limits=(LINKED, WIRED, NO_MATH), explains="D11 D12", applies=_spread)  # fmt: skip
 def network_bound(of: Signals) -> Found | None:
     """A job on several nodes moves data between its GPUs and computes little.
 
@@ -147,7 +151,7 @@ def network_bound(of: Signals) -> Found | None:
     )  # fmt: skip
 
 
-@rule("D36", "unequal-ranks", Severity.WARNING, depths.FEED, "workload",
+@rule("D36", "unequal-ranks", Severity.WARNING, depths.FEED, "workload", do="equal work, equal links",
       needs=("ranks.spread", "ranks.lowest", "job.nodes"), may=("tensor.mean", "clock.ratio"),
       limits=(UNEQUAL,), explains="D11 D12", applies=lambda facts: facts.batch and not facts.serves)  # fmt: skip
 def unequal_ranks(of: Signals) -> Found | None:

@@ -15,9 +15,10 @@ def _node(of: Signals) -> str:
     return of.subject.name.partition("/")[0]
 
 
-@rule("D41", "straggler", Severity.WARNING, depths.HARDWARE, "gpu",
+@rule("D41", "straggler", Severity.WARNING, depths.HARDWARE, "gpu", do="cordon the node",
       needs=("clock.ratio", "job.gpus"), may=("throttle.thermal", "throttle.power"), limits=(SLOW,),
-      explains="D35 D36")  # fmt: skip
+      explains="D35 D36",
+      applies=lambda facts: facts.batch)  # fmt: skip
 def straggler(of: Signals) -> Found | None:
     """One GPU is slower than the others of its job.
 
@@ -38,7 +39,7 @@ def straggler(of: Signals) -> Found | None:
     )
 
 
-@rule("D42", "throttled", Severity.INFO, depths.HEAT, "gpu",
+@rule("D42", "throttled", Severity.INFO, depths.HEAT, "gpu", do="cool it, or check its limit",
       needs=("throttle.thermal|throttle.power",), may=("clock.ratio", "watts.mean", "busy.mean"),
       limits=(HOT, HARD), explains="D41")  # fmt: skip
 def throttled(of: Signals) -> Found | None:

@@ -15,7 +15,7 @@ RESTARTS = Limit(3, "R", "restarts in the window, from which a workload churns")
 CHURN_HOURS = Limit(0.5, "R", "GPU-hours of starting again, from which that matters")
 
 
-@rule("D61", "limit-too-long", Severity.INFO, depths.SUM, "team",
+@rule("D61", "limit-too-long", Severity.INFO, depths.SUM, "team", do="shorter time limits",
       needs=("limit.used", "limit.unused_gpu_hours"), limits=(USED_OF_LIMIT, UNUSED_HOURS))  # fmt: skip
 def limit_too_long(of: Signals) -> Found | None:
     """Jobs ask for far more time than they take.
@@ -33,7 +33,7 @@ def limit_too_long(of: Signals) -> Found | None:
     )
 
 
-@rule("D62", "slow-start", Severity.WARNING, depths.LIFE, "workload",
+@rule("D62", "slow-start", Severity.WARNING, depths.LIFE, "workload", do="pull images before",
       needs=("start.minutes", "start.pods"), limits=(SLOW_START,))  # fmt: skip
 def slow_start(of: Signals) -> Found | None:
     """GPUs wait for images and weights.
@@ -51,7 +51,7 @@ def slow_start(of: Signals) -> Found | None:
     )
 
 
-@rule("D63", "churn", Severity.WARNING, depths.LIFE, "workload",
+@rule("D63", "churn", Severity.WARNING, depths.LIFE, "workload", do="read why it restarts",
       needs=("restarts", "ready.minutes", "held.gpus"), limits=(RESTARTS, CHURN_HOURS))  # fmt: skip
 def churn(of: Signals) -> Found | None:
     """Containers start again and again, and hold their GPUs while they do.
@@ -71,7 +71,7 @@ def churn(of: Signals) -> Found | None:
     )
 
 
-@rule("D64", "lost-work", Severity.WARNING, depths.LIFE, "workload",
+@rule("D64", "lost-work", Severity.WARNING, depths.LIFE, "workload", do="more checkpoints",
       needs=("evictions", "evictions.gpu_hours"), may=("checkpoint.minutes",), limits=(RESTARTS, CHURN_HOURS),
       applies=lambda facts: not facts.serves)  # fmt: skip
 def lost_work(of: Signals) -> Found | None:

@@ -15,7 +15,7 @@ MEMORY_LEFT = Limit(8 * 1000 * 1000 / 1024 * 1000 / 1024, "R", "free MiB of host
 WAITS = Limit(10, "R", "minutes that work waits beside free quota")
 
 
-@rule("D51", "fragmented", Severity.WARNING, depths.PLACEMENT, "workload",
+@rule("D51", "fragmented", Severity.WARNING, depths.PLACEMENT, "workload", do="place it on fewer nodes",
       needs=("job.gpus", "job.nodes", "node.gpus", "job.minutes"), limits=(FRAGMENTED,), explains="D35 D36",
       applies=lambda facts: facts.batch and not facts.cut and not facts.shared)  # fmt: skip
 def fragmented(of: Signals) -> Found | None:
@@ -36,7 +36,7 @@ def fragmented(of: Signals) -> Found | None:
     )  # fmt: skip
 
 
-@rule("D52", "stranded", Severity.WARNING, depths.PLACEMENT, "node",
+@rule("D52", "stranded", Severity.WARNING, depths.PLACEMENT, "node", do="bound cores and memory per GPU",
       needs=("free.gpus", "free.cores", "free.memory"), limits=(CORES_LEFT, MEMORY_LEFT))  # fmt: skip
 def stranded(of: Signals) -> Found | None:
     """GPUs are free on a node that has no CPU or memory left for them.
@@ -51,11 +51,12 @@ def stranded(of: Signals) -> Found | None:
         f"kubectl describe node {of.subject.name}   # who asked for them\n"
         "CPU and memory in the team's quota bound what goes with a GPU; pods without GPUs belong on other nodes",
         wasted=of.money.unused if of.money else None,
+        confidence="medium",
     )
 
 
-@rule("D53", "slices-unwanted", Severity.WARNING, depths.PLACEMENT, "node",
-      needs=("free.unwanted", "wanted.pods"), limits=())  # fmt: skip
+@rule("D53", "slices-unwanted", Severity.WARNING, depths.PLACEMENT, "node", do="cut the GPUs anew",
+      needs=("free.unwanted", "wanted.pods"), limits=(), applies=lambda facts: facts.cut)  # fmt: skip
 def slices_unwanted(of: Signals) -> Found | None:
     """MIG instances are free, and pods wait for others.
 
@@ -73,7 +74,7 @@ def slices_unwanted(of: Signals) -> Found | None:
     )
 
 
-@rule("D54", "queue-holds-back", Severity.WARNING, depths.LIFE, "queue",
+@rule("D54", "queue-holds-back", Severity.WARNING, depths.LIFE, "queue", do="ask why each one waits",
       needs=("queue.waiting", "queue.minutes", "queue.free", "queue.wanted"), limits=(WAITS,))  # fmt: skip
 def queue_holds_back(of: Signals) -> Found | None:
     """Work waits beside quota that is free.
@@ -93,7 +94,16 @@ def queue_holds_back(of: Signals) -> Found | None:
     )
 
 
-@rule("D55", "inadmissible", Severity.INFO, depths.LIFE, "queue", needs=("queue.inadmissible",), limits=())
+@rule(
+    "D55",
+    "inadmissible",
+    Severity.INFO,
+    depths.LIFE,
+    "queue",
+    do="ask what each one lacks",
+    needs=("queue.inadmissible",),
+    limits=(),
+)
 def inadmissible(of: Signals) -> Found | None:
     """Workloads wait that the queue will not look at until something changes.
 

@@ -31,7 +31,7 @@ def _fewer(of: Signals, running: float) -> int:
     return max(1, ceil(max(by_requests, by_cache) - 1e-9))
 
 
-@rule("D21", "poor-batching", Severity.INFO, depths.SERVING, "workload",
+@rule("D21", "poor-batching", Severity.INFO, depths.SERVING, "workload", do="fewer replicas, or share the GPU",
       needs=("serve.running", "serve.max_seqs", "serve.waiting", "serve.kv", "tensor.mean", "dram.mean", "busy.mean"),
       may=("serve.replicas", "sm.mean"),
       limits=(FEW, NEVER_WAITS, SMALL_CACHE, SMALL_TENSOR, SMALL_DRAM, BUSY), explains="D11 D14",
@@ -59,7 +59,7 @@ def poor_batching(of: Signals) -> Found | None:
     )
 
 
-@rule("D22", "too-many-replicas", Severity.WARNING, depths.REPLICAS, "workload",
+@rule("D22", "too-many-replicas", Severity.WARNING, depths.REPLICAS, "workload", do="fewer replicas",
       needs=("serve.waiting", "serve.kv", "serve.running_p95", "serve.replicas", "serve.max_seqs"),
       limits=(NEVER_WAITS, HALF_CACHE, REACHABLE), explains="D21 D11 D14", applies=_serves)  # fmt: skip
 def too_many_replicas(of: Signals) -> Found | None:
@@ -82,7 +82,7 @@ def too_many_replicas(of: Signals) -> Found | None:
     )
 
 
-@rule("D23", "cache-starved", Severity.WARNING, depths.SERVING, "workload",
+@rule("D23", "cache-starved", Severity.WARNING, depths.SERVING, "workload", do="more memory for the cache",
       needs=("serve.kv_p90", "serve.preemptions", "serve.waiting"), may=("serve.running", "busy.mean"),
       limits=(FULL_CACHE,), applies=_serves)  # fmt: skip
 def cache_starved(of: Signals) -> Found | None:

@@ -61,7 +61,7 @@ def _smaller(of: Signals, memory: float, work: float) -> tuple[str, int | None]:
     return f"resources.limits: {mig.resource_name(found)}: 1 instead of nvidia.com/gpu: 1", wasted
 
 
-@rule("D11", "gpu-too-big", Severity.INFO, depths.SIZE, "workload",
+@rule("D11", "gpu-too-big", Severity.INFO, depths.SIZE, "workload", do="a MIG instance or a smaller GPU",
       needs=("memory.p99", "sm.mean", "dram.mean", "busy.mean", "held.minutes"), may=("tensor.mean",),
       limits=(SPARE, FEW_SMS, DECODE, HEADROOM), applies=_whole)  # fmt: skip
 def gpu_too_big(of: Signals) -> Found | None:
@@ -84,7 +84,7 @@ def gpu_too_big(of: Signals) -> Found | None:
     )
 
 
-@rule("D12", "small-job", Severity.INFO, depths.SIZE, "workload",
+@rule("D12", "small-job", Severity.INFO, depths.SIZE, "workload", do="a MIG instance or a smaller GPU",
       needs=("busy.mean", "memory.peak", "cpu.cores", "host.memory", "held.gpu_hours"), may=("dram.mean",),
       limits=(SMALL_USE, SMALL_MEMORY, SMALL_CORES, SMALL_HOST, SMALL_HOURS, DECODE), applies=_whole)  # fmt: skip
 def small_job(of: Signals) -> Found | None:
@@ -112,7 +112,7 @@ def small_job(of: Signals) -> Found | None:
     )
 
 
-@rule("D13", "instance-too-small", Severity.WARNING, depths.SIZE, "workload",
+@rule("D13", "instance-too-small", Severity.WARNING, depths.SIZE, "workload", do="the next larger profile",
       needs=("memory.p99", "busy.mean", "held.minutes"), may=("oom.kills", "xid.memory"),
       limits=(FULL, LOADED), applies=_slice)  # fmt: skip
 def instance_too_small(of: Signals) -> Found | None:
@@ -139,7 +139,7 @@ def instance_too_small(of: Signals) -> Found | None:
     )
 
 
-@rule("D14", "instance-too-big", Severity.INFO, depths.SIZE, "workload",
+@rule("D14", "instance-too-big", Severity.INFO, depths.SIZE, "workload", do="the next smaller profile",
       needs=("memory.p99", "busy.mean", "held.minutes"), may=("dram.mean",),
       limits=(HALF, DECODE), applies=_slice)  # fmt: skip
 def instance_too_big(of: Signals) -> Found | None:

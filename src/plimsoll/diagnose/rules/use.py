@@ -25,7 +25,7 @@ def _some(count: float, of: float | None) -> str:
     return f"{count:.0f} of {of:.0f} GPUs" if of is not None else f"{count:.0f} GPUs"
 
 
-@rule("D01", "never-used", Severity.WARNING, depths.ABSENT, "workload",
+@rule("D01", "never-used", Severity.WARNING, depths.ABSENT, "workload", do="stop it, or ask for fewer GPUs",
       needs=("unused.gpus", "unused.minutes", "unused.gpu_hours", "held.gpus"), may=("memory.mean", "watts.mean"),
       limits=(UNUSED, UNUSED_ACT), explains="*")  # fmt: skip
 def never_used(of: Signals) -> Found | None:
@@ -52,7 +52,7 @@ def never_used(of: Signals) -> Found | None:
     )
 
 
-@rule("D02", "idle", Severity.WARNING, depths.ABSENT, "workload",
+@rule("D02", "idle", Severity.WARNING, depths.ABSENT, "workload", do="stop it, or let it sleep",
       needs=("quiet.gpus", "quiet.minutes", "quiet.gpu_hours", "held.gpus"), may=("memory.mean", "watts.mean"),
       limits=(QUIET, QUIET_ACT), explains="*")  # fmt: skip
 def idle(of: Signals) -> Found | None:
@@ -78,7 +78,7 @@ def idle(of: Signals) -> Found | None:
     )
 
 
-@rule("D03", "low-efficiency", Severity.WARNING, depths.SUM, "team",
+@rule("D03", "low-efficiency", Severity.WARNING, depths.SUM, "team", do="look at its workloads",
       needs=("busy.mean", "held.gpu_hours", "held.share"), may=("sm.mean",),
       limits=(LITTLE, TARGET, ENOUGH_HOURS, ENOUGH_SHARE))  # fmt: skip
 def low_efficiency(of: Signals) -> Found | None:

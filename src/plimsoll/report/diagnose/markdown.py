@@ -38,7 +38,7 @@ def render(answer: Diagnosis) -> str:
             "",
             f"{amount(len(answer.unknown), 'question', 'questions')} could not be answered.",
         ]
-        lines += ["", *(f"- {count}: {plain(what)}" for what, count in lacking)]
+        lines += ["", *(f"- {plain(what)}" for what in lacking)]
     lines += ["", *(f"- {plain(note)}" for note in answer.notes)] if answer.notes else []
     return "\n".join(lines) + "\n"
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from plimsoll.diagnose.model import DAY, Diagnosis, Finding, Seen, Unknown
-from plimsoll.diagnose.signals import shown
+from plimsoll.diagnose.signals import SIGNALS, shown
 from plimsoll.report.cost.words import money
 from plimsoll.report.view import amount, as_shell
 
@@ -21,9 +21,9 @@ def fix(finding: Finding) -> str:
     return as_shell(finding.fix)
 
 
-def first_step(finding: Finding) -> str:
-    """The first thing to do, for a column."""
-    return finding.fix.partition("\n")[0].partition("   # ")[0]
+def who(finding: Finding) -> str:
+    """Whom it is about; most are about workloads, which need no word for it."""
+    return finding.subject.name if finding.subject.kind == "workload" else str(finding.subject)
 
 
 def evidence(one: Seen) -> str:
@@ -33,7 +33,7 @@ def evidence(one: Seen) -> str:
 
 def measured(one: Finding | Seen) -> str:
     """How well something was measured: `1,440 samples, 98%`."""
-    return f"{amount(one.samples, 'sample', 'samples')}, {one.coverage:.0%}"
+    return f"{one.samples:,} {'sample' if one.samples == 1 else 'samples'}, {one.coverage:.0%}"
 
 
 def sentence(answer: Diagnosis) -> str:
@@ -55,10 +55,17 @@ def sentence(answer: Diagnosis) -> str:
     return said
 
 
-def lacking(unknown: Iterable[Unknown]) -> list[tuple[str, int]]:
+def lacking(unknown: Iterable[Unknown]) -> list[str]:
     """What is missing, with the number of questions that wait for it, the most first."""
-    found: dict[str, int] = defaultdict(int)
+    count: dict[str, int] = defaultdict(int)
+    signals: dict[str, set[str]] = defaultdict(set)
     for each in unknown:
-        thin = "measured for" in each.why
-        found["more of the time measured" if thin else each.why.removeprefix("needs ")] += 1
-    return sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
+        names = [name for need in each.needs for name in need.split("|")]
+        for source in {_THIN} if each.thin else {SIGNALS[name].from_ for name in names}:
+            count[source] += 1
+            signals[source] |= {name for name in names if each.thin or SIGNALS[name].from_ == source}
+    order = sorted(count, key=lambda source: (-count[source], source))
+    return [f"{count[source]} for want of {source}: {', '.join(sorted(signals[source]))}" for source in order]
+
+
+_THIN = "measurements over more of the time"
