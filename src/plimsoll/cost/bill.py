@@ -13,13 +13,15 @@ from plimsoll.cost.price import Carve, Facts, Rate, Tariff, unpriced
 from plimsoll.cost.request import Weights
 from plimsoll.cost.schema import USAGE
 from plimsoll.cost.store import Store
+from plimsoll.cost.weigh import Weighed
 from plimsoll.errors import InputError, PlimsollError
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked. began, ended: the window. top: as many lines, the dearest; what is left is one line. 0: all.
 
-    split, idle: as `observability.costs` says. weights: of tokens, for a cut by tenant.
+    split, idle: as `observability.costs` says. weights: of tokens, for cuts by tenant, served (a model and a tenant of
+    it) and request; None: fitted to what each model's engines were measured to do, else the default.
     """
 
     by: By
@@ -28,7 +30,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     split: split.Split = "measured"
     idle: Literal["shown", "spread"] = "shown"
     carve: Carve = Carve()
-    weights: Weights = Weights()
+    weights: Weights | None = None
     top: int = 0
 
 
@@ -78,6 +80,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     others: the sum of the lines beyond `top`; rest: how many those are.
     horizon: until when meters watched; what has not ended is billed until then. unpriced: nodes without a price.
     sources: what prices were taken from. stale: whether one of them is older than the book allows.
+    weighed: what tokens of each model weighed, where the price of engines was divided by them.
     """
 
     query: Query
@@ -90,6 +93,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     unpriced: tuple[str, ...]
     sources: tuple[str, ...]
     stale: bool
+    weighed: tuple[Weighed, ...] = ()
 
 
 class NotConservedError(PlimsollError):
@@ -105,11 +109,12 @@ def bill(ledger: Ledger, tariff: Tariff, query: Query) -> Bill:
         horizon = ledger.horizon()
         rates = divided(ledger, tariff, query, horizon)
         exact = sum((rate.per_hour or 0) * (rate.ended - rate.began) for _, rate in rates) * split.SCALE
+        weighed: tuple[Weighed, ...] = ()
         served = query.by in lines.SERVED
         for sql in lines.classes(table=served):
             store.run(sql)
         if served:
-            tenants.divide(ledger, query.began, query.ended, query.weights, by_tenant=query.by == "tenant")
+            weighed = tenants.divide(ledger, query.by, query.began, query.ended, query.weights)
         for sql in lines.cut(query.by, spread=query.idle == "spread"):
             store.run(sql)
         _check(store, exact)
@@ -122,7 +127,7 @@ def bill(ledger: Ledger, tariff: Tariff, query: Query) -> Bill:
         query=query, currency=tariff.currency, total=total, lines=shown, others=Line(**others) if others else None,
         rest=rest, horizon=horizon, unpriced=tuple(unpriced(rates)),
         sources=tuple(sorted({rate.source for _, rate in rates if rate.per_hour is not None})),
-        stale=any(rate.stale for _, rate in rates),
+        stale=any(rate.stale for _, rate in rates), weighed=weighed,
     )  # fmt: skip
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+INTERVALS_MIN = 12  # of an hour each: fewer are a coincidence
+ANGLE_MIN = 0.01  # sin² between prompt and output tokens over the intervals: below, one explains the other
+RESIDUAL_MAX = 0.5  # above, other things than tokens keep these engines busy
+
 
 class Weights(NamedTuple):
     """Work of one prompt token that had to be computed, and of one output token, in any one unit.
@@ -25,22 +29,56 @@ class Interval(NamedTuple):
     output: float
 
 
+class Fit(NamedTuple):
+    """Weights in busy milliseconds per token, and how far they can be believed.
+
+    intervals: how many they come from. residual: of the variance of the busy time, what they leave unexplained: 0 to 1.
+    """
+
+    weights: Weights
+    intervals: int
+    residual: float
+
+    @property
+    def good(self) -> bool:
+        enough = self.intervals >= INTERVALS_MIN and self.residual <= RESIDUAL_MAX
+        return enough and self.weights.prompt > 0 and self.weights.output > 0
+
+
 def fit(intervals: Iterable[Interval]) -> Weights | None:
     """Busy milliseconds per token, by non-negative least squares; None where the intervals do not tell them apart."""
-    pp = po = oo = pb = ob = 0.0
+    found = fitted(intervals)
+    return found.weights if found else None
+
+
+def fitted(intervals: Iterable[Interval], angle: float = 1e-9) -> Fit | None:
+    """The same with its residual. angle: sin² between the two kinds of tokens that is asked for."""
+    pp = po = oo = pb = ob = bb = b = 0.0
+    count = 0
     for busy, prompt, output in intervals:
+        count += 1
         pp, po, oo = pp + prompt * prompt, po + prompt * output, oo + output * output
-        pb, ob = pb + prompt * busy, ob + output * busy
+        pb, ob, bb, b = pb + prompt * busy, ob + output * busy, bb + busy * busy, b + busy
     determinant = pp * oo - po * po
-    if determinant <= 1e-9 * pp * oo:
+    if determinant <= angle * pp * oo:
         return None
     weights = Weights((pb * oo - ob * po) / determinant, (ob * pp - pb * po) / determinant)
-    if weights.prompt >= 0 and weights.output >= 0:
-        return weights if any(weights) else None
-    # The best point is on an edge: only one kind of token explains anything. The edge that explains more is it.
-    prompt_only, output_only = Weights(max(pb / pp, 0), 0), Weights(0, max(ob / oo, 0))
-    best = prompt_only if pb * max(pb, 0) / pp >= ob * max(ob, 0) / oo else output_only
-    return best if any(best) else None
+    if weights.prompt < 0 or weights.output < 0:
+        # The best point is on an edge: only one kind of token explains anything. The edge that explains more is it.
+        prompt_only, output_only = Weights(max(pb / pp, 0), 0), Weights(0, max(ob / oo, 0))
+        weights = prompt_only if pb * max(pb, 0) / pp >= ob * max(ob, 0) / oo else output_only
+    if not any(weights):
+        return None
+    p, o = weights
+    left = max(bb - 2 * (p * pb + o * ob) + p * p * pp + 2 * p * o * po + o * o * oo, 0)
+    variance = bb - b * b / count
+    return Fit(weights, count, min(left / variance, 1.0) if variance > 1e-9 * bb else float(left > 1e-9 * bb))
+
+
+def whole(weights: Weights) -> Weights:
+    """The weights as whole numbers, the larger one a million."""
+    scale = 1_000_000 / max(weights)
+    return Weights(round(weights.prompt * scale), round(weights.output * scale))
 
 
 def work(weights: Weights, prompt: int, cached: int, output: int) -> int:

@@ -1,71 +1,188 @@
-"""The price of engines divided among those whose requests they answered."""
+"""The price of engines divided among those whom they served: tenants, or single requests.
+
+An hour of an engine is divided by the work of the tokens of that hour. Time in which it did nothing is nobody's, and
+so is an hour in which nobody is known to have asked for anything: both stay with the tenant "".
+
+Who asked comes from a gateway, request by request, or from sums per tenant; how much was answered in all, from the
+engines' own counters. These are one traffic seen twice, and not added: what the counters hold beyond what was told of
+tenants is nobody's.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any
-
-from plimsoll.cost import merge, schema
+from plimsoll.cost import engines, merge, weigh
 from plimsoll.cost.ledger import Ledger
-from plimsoll.cost.lines import SUMS, TOKENS
-from plimsoll.cost.request import Weights, share, work
+from plimsoll.cost.lines import CUTS, SUMS, By
+from plimsoll.cost.request import Weights, whole
+from plimsoll.cost.sample import HOUR
+from plimsoll.cost.schema import TOKENS, USAGE
 from plimsoll.cost.store import Store
 
+PARTS = 2**36  # of an hour's price: what one of a million requests pays is right to 1 in 70,000
+_COUNTS = TOKENS.sums
 
-def divide(ledger: Ledger, began: int, ended: int, weights: Weights, *, by_tenant: bool) -> None:
-    """Put requests and tokens into b_tokens; by_tenant: engines whose tokens are known give way to their tenants.
 
-    What an engine cost is divided by the work of the tokens of the window. The time in which it did nothing is
-    nobody's: it stays with the tenant "".
+def divide(ledger: Ledger, by: By, began: int, ended: int, weights: Weights | None) -> tuple[weigh.Weighed, ...]:
+    """Put requests and tokens into b_tokens; but for a cut by model, those served into b_row in the place of engines.
+
+    weights: of every model's tokens; None: as fitted. Returns what tokens of each model weigh.
     """
     store = ledger.store
-    source = merge.within(schema.TOKENS, began, ended, pending=ledger.pending(schema.TOKENS, began, ended))
-    rows = store.rows(
-        f"""SELECT model, tenant, SUM(requests), SUM(prompt), SUM(cached), SUM(output)
-            FROM ({source}) t GROUP BY model, tenant ORDER BY model, tenant"""
+    store.run(engines.named())
+    _seen(ledger, began, ended)
+    for sql in _by_request() if by == "request" else _by_tenant():
+        store.run(sql)
+    key = CUTS[by].key.replace("p.", "r.")  # what was served has no pod
+    store.run(f"""CREATE TEMP TABLE b_tokens AS
+        SELECT k, SUM(requests) AS requests, SUM(prompt) AS prompt, SUM(output) AS output
+        FROM (SELECT {key} AS k, requests, prompt, output FROM b_traffic r) s GROUP BY k""")
+    weighed: tuple[weigh.Weighed, ...] = ()
+    if by != "model":
+        weighed = weigh.models(ledger, began, ended, weights)
+        _weigh(store, weighed)
+        # An engine that works for one tenant is that tenant's; one of which nothing is known stays as it is.
+        kept = "tenant <> '' OR " if by != "request" else ""
+        store.run(
+            f"CREATE TEMP TABLE b_kept AS SELECT * FROM b_engine WHERE {kept}model NOT IN (SELECT model FROM b_part)"
+        )
+        store.run("DELETE FROM b_engine WHERE pod IN (SELECT pod FROM b_kept)")
+        engines.spans(store)
+        engines.hours(store, began, ended, pending=ledger.pending(USAGE, began, ended))
+        store.run("DELETE FROM b_row WHERE pod IN (SELECT pod FROM b_engine)")
+        store.run("ALTER TABLE b_row ADD COLUMN request BIGINT DEFAULT 0")
+        for sql in (_parts(), *_rows()):
+            store.run(sql)
+        store.run("INSERT INTO b_engine SELECT * FROM b_kept")
+    store.run("UPDATE b_row SET model = e.model, tenant = e.tenant FROM b_engine e WHERE e.pod = b_row.pod")
+    return weighed
+
+
+def _seen(ledger: Ledger, began: int, ended: int) -> None:
+    """What engines counted and what was told of tenants and requests, by model and hour: b_counted, b_told.
+
+    A request belongs to the hours over which it lasted, by time; it is counted in that in which it ended.
+    """
+    store = ledger.store
+    tokens = merge.within(TOKENS, began, ended, pending=ledger.pending(TOKENS, began, ended))
+    hour = f"div(began, {HOUR})"
+    own = ", ".join(f"CAST(SUM(t.{name}) AS HUGEINT) AS {name}" for name in _COUNTS)
+    store.run(f"""CREATE TEMP TABLE b_counted AS
+        SELECT COALESCE(e.model, t.model) AS model, {hour} AS hour, COALESCE(e.tenant, '') AS tenant, {own}
+        FROM ({tokens}) t LEFT JOIN b_engine e ON e.pod = t.pod WHERE t.tenant = '' GROUP BY 1, 2, 3""")
+    store.run(f"""CREATE TEMP TABLE b_told AS
+        SELECT model, {hour} AS hour, CAST(0 AS BIGINT) AS request, tenant, {own}
+        FROM ({tokens}) t WHERE tenant <> '' GROUP BY 1, 2, 4""")
+    last = "GREATEST(ended, began + 1)"
+    store.run(f"""CREATE TEMP TABLE b_asked AS
+        SELECT id, model, tenant, 1 AS requests, prompt, cached, output, began, CAST({last} - began AS HUGEINT) AS span,
+            div(GREATEST(began, {began}), {HOUR}) AS first,
+            GREATEST(began, {began}) AS since, LEAST({last}, {ended}) AS till
+        FROM requests WHERE {last} > {began} AND began < {ended}""")
+    more = int(store.rows(f"SELECT COALESCE(MAX(div(till - 1, {HOUR}) - first), 0) FROM b_asked")[0][0])
+    pieces = ", ".join(f"div({name} * (upto - began), span) - div({name} * (since - began), span)" for name in _COUNTS)
+    store.run(f"""INSERT INTO b_told SELECT model, hour, id, tenant, {pieces} FROM (
+        SELECT id, model, tenant, {", ".join(_COUNTS)}, began, span, first + n AS hour,
+            GREATEST(since, (first + n) * {HOUR}) AS since, LEAST(till, (first + n + 1) * {HOUR}) AS upto
+        FROM b_asked JOIN (SELECT UNNEST(CAST(? AS BIGINT[])) AS n) o ON first + n <= div(till - 1, {HOUR})) p""",
+        [list(range(more + 1))])  # fmt: skip
+
+
+def _by_tenant() -> list[str]:
+    """Tokens of each tenant: as they are shown, b_traffic, and as they divide an hour of the engines of all, b_part.
+
+    What a tenant's own engines counted is no part of what the others answered for it.
+    """
+    told = ", ".join(f"SUM(told_{name}) AS told_{name}, SUM(own_{name}) AS own_{name}" for name in _COUNTS)
+    left = ", ".join(f"{name} AS told_{name}, 0 AS own_{name}" for name in _COUNTS)
+    right = ", ".join(f"0 AS told_{name}, {name} AS own_{name}" for name in _COUNTS)
+    beyond = "GREATEST(told_{0} - own_{0}, 0)"
+    others = f"SUM(CASE WHEN tenant <> '' THEN {beyond} ELSE 0 END) OVER (PARTITION BY model, hour)"
+    nobody = f"GREATEST(own_{{0}} - {others}, told_{{0}})"
+    part = ", ".join(
+        f"CAST(CASE WHEN tenant <> '' THEN {beyond} ELSE {nobody} END AS HUGEINT) AS {{0}}".format(name)
+        for name in _COUNTS
     )
-    tokens: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
-    for model, *row in rows:
-        tokens[model].append(tuple(row))
-    texts = (("model", "VARCHAR"), ("tenant", "VARCHAR"), *((name, "HUGEINT") for name in TOKENS))
-    listed = [(model, tenant, requests, prompt, output)
-              for model, of in tokens.items() for tenant, requests, prompt, _, output in of]  # fmt: skip
-    _insert(store, "b_tokens", texts, [dict(zip((name for name, _ in texts), row, strict=True)) for row in listed])
-    if by_tenant:
-        found = [row for model, of in tokens.items() for row in _tenants(store, model, of, weights)]
-        kinds = (("pod", "BIGINT"), ("node", "BIGINT"), ("model", "VARCHAR"), ("tenant", "VARCHAR"))
-        _insert(store, "b_row", (*kinds, *((name, "HUGEINT") for name in SUMS)), found)
+    shown = ", ".join(
+        f"CASE WHEN tenant <> '' THEN GREATEST(told_{{0}}, own_{{0}}) ELSE {nobody} END AS {{0}}".format(name)
+        for name in _COUNTS
+    )
+    both = f"""SELECT model, hour, tenant, {told} FROM (
+            SELECT model, hour, tenant, {left} FROM b_told
+            UNION ALL SELECT model, hour, tenant, {right} FROM b_counted) b GROUP BY model, hour, tenant"""
+    return [
+        f"CREATE TEMP TABLE b_both AS {both}",
+        f"CREATE TEMP TABLE b_traffic AS SELECT model, hour, CAST(0 AS BIGINT) AS request, tenant, {shown} FROM b_both",
+        f"CREATE TEMP TABLE b_part AS SELECT model, hour, CAST(0 AS BIGINT) AS request, tenant, {part} FROM b_both",
+    ]
 
 
-def _tenants(store: Store, model: str, tokens: list[tuple[Any, ...]], weights: Weights) -> list[dict[str, Any]]:
-    """Rows of tenants in the place of the rows of a model's pods, which are deleted."""
-    own = "pod IN (SELECT id FROM pods WHERE model = ?)"
-    sums = ", ".join(f"SUM({name})" for name in SUMS)
-    nodes = store.rows(f"SELECT node, {sums} FROM b_row WHERE {own} GROUP BY node ORDER BY node", (model,))
-    store.run(f"DELETE FROM b_row WHERE {own}", (model,))
-    works = [work(weights, prompt, cached, output) for _, _, prompt, cached, output in tokens]
-    found: list[dict[str, Any]] = []
-    for node, *values in nodes:
-        row = {name: int(value) for name, value in zip(SUMS, values, strict=True)}
-        idle = row.pop("idle")
-        time = row["time"] * idle // row["cost"] if row["cost"] else 0
-        nobody = {"cost": idle, "idle": idle, "time": time, "known": min(time, row["known"])}
-        found.append({"node": node, "model": model, **nobody})
-        row |= {"cost": row["cost"] - idle, "time": row["time"] - time, "known": row["known"] - nobody["known"]}
-        shares = {name: share(value, works) for name, value in row.items()}
-        found += [
-            {"node": node, "model": model, "tenant": tenant, **{name: of[place] for name, of in shares.items()}}
-            for place, (tenant, *_) in enumerate(tokens)
-        ]
-    return found
+def _by_request() -> list[str]:
+    """The same of single requests; what none of them explains is nobody's."""
+    counts = ", ".join(_COUNTS)
+    seen = ", ".join(f"GREATEST(SUM(own_{name}), SUM(told_{name})) AS {name}" for name in _COUNTS)
+    told = ", ".join(f"SUM({name}) AS {name}" for name in _COUNTS)
+    of = ", ".join(f"GREATEST(s.{name} - COALESCE(r.{name}, 0), 0)" for name in _COUNTS)
+    left = ", ".join(f"{name} AS told_{name}, 0 AS own_{name}" for name in _COUNTS)
+    right = ", ".join(f"0 AS told_{name}, {name} AS own_{name}" for name in _COUNTS)
+    return [
+        f"""CREATE TEMP TABLE b_part AS
+            SELECT model, hour, request, '' AS tenant, {counts} FROM b_told WHERE request <> 0""",
+        f"""INSERT INTO b_part SELECT s.model, s.hour, 0, '', {of} FROM (
+                SELECT model, hour, {seen} FROM (
+                    SELECT model, hour, {left} FROM b_told WHERE request = 0
+                    UNION ALL SELECT model, hour, {right} FROM b_counted) b GROUP BY model, hour) s
+            LEFT JOIN (SELECT model, hour, {told} FROM b_told WHERE request <> 0 GROUP BY model, hour) r
+                ON r.model = s.model AND r.hour = s.hour""",
+        "CREATE TEMP VIEW b_traffic AS SELECT * FROM b_part",
+    ]
 
 
-def _insert(store: Store, table: str, columns: Iterable[tuple[str, str]], rows: list[dict[str, Any]]) -> None:
-    """Rows into a temporary table. Money has more than 64 bits: everything travels as text."""
-    if not rows:
-        return
-    columns = list(columns)
-    values = ", ".join(f"CAST(UNNEST(CAST(? AS VARCHAR[])) AS {kind})" for _, kind in columns)
-    lists = [[str(row.get(name, "" if kind == "VARCHAR" else 0)) for row in rows] for name, kind in columns]
-    store.run(f"INSERT INTO {table} ({', '.join(name for name, _ in columns)}) SELECT {values}", lists)
+def _weigh(store: Store, weighed: tuple[weigh.Weighed, ...]) -> None:
+    """What a token of each model weighs, in whole numbers: b_weight."""
+    store.run("CREATE TEMP TABLE b_weight (model VARCHAR, prompt BIGINT, output BIGINT)")
+    if weighed:
+        columns = zip(*((each.model, *whole(each.weights)) for each in weighed), strict=True)
+        values = "UNNEST(CAST(? AS VARCHAR[])), UNNEST(CAST(? AS BIGINT[])), UNNEST(CAST(? AS BIGINT[]))"
+        store.run(f"INSERT INTO b_weight SELECT {values}", [list(column) for column in columns])
+
+
+def _parts() -> str:
+    """Of PARTS of an hour of a model's engines, those from `bottom` up to `top` are whose the row is: b_share.
+
+    Where no token of an hour was any work, all who asked pay alike. Running sums lose nothing: the last ends at PARTS.
+    """
+    work = "GREATEST(p.prompt - p.cached, 0) * w.prompt + p.output * w.output"
+    hour = "PARTITION BY model, hour"
+    return f"""CREATE TEMP TABLE b_share AS
+        SELECT model, hour, request, tenant,
+            quotient((upto - work) * {PARTS}, every) AS bottom, quotient(upto * {PARTS}, every) AS top FROM (
+            SELECT *, SUM(work) OVER ({hour}) AS every,
+                SUM(work) OVER ({hour} ORDER BY request, tenant ROWS UNBOUNDED PRECEDING) AS upto FROM (
+                SELECT model, hour, request, tenant,
+                    CAST(CASE WHEN SUM(work) OVER ({hour}) = 0 THEN 1 ELSE work END AS HUGEINT) AS work FROM (
+                    SELECT p.model, hour, request, tenant, CAST({work} AS HUGEINT) AS work
+                    FROM b_part p JOIN b_weight w ON w.model = p.model
+                    WHERE p.requests + p.prompt + p.output > 0) o) s) u"""
+
+
+def _rows() -> list[str]:
+    """Rows of those served, into b_row: first what is nobody's, then the others' parts of what is left."""
+    columns = ", ".join(("pod", "node", "model", "request", "tenant", *SUMS))
+    idle_time = "CASE WHEN cost > 0 THEN quotient(time * idle, cost) ELSE 0 END"
+    own = {"cost": "idle", "idle": "idle", "time": "idled", "known": "LEAST(idled, known)", "holds": "holds"}
+    nobody = {name: own.get(name, "0") for name in SUMS}
+    left = {name: f"{name} - {nobody[name]}" for name in SUMS}
+    unasked = "NOT EXISTS (SELECT 1 FROM b_share h WHERE h.model = b.model AND h.hour = b.hour)"
+    every = {name: f"{nobody[name]} + CASE WHEN {unasked} THEN {left[name]} ELSE 0 END" for name in SUMS}
+    part = {
+        name: f"quotient(({left[name]}) * top, {PARTS}) - quotient(({left[name]}) * bottom, {PARTS})" for name in SUMS
+    }
+    asked = f"SELECT *, {idle_time} AS idled FROM b_served"
+    summed = [", ".join(f"CAST(SUM({of[name]}) AS HUGEINT)" for name in SUMS) for of in (every, part)]
+    return [
+        f"""INSERT INTO b_row ({columns}) SELECT 0, node, model, 0, '', {summed[0]} FROM ({asked}) b
+            GROUP BY node, model""",
+        f"""INSERT INTO b_row ({columns}) SELECT 0, b.node, b.model, h.request, h.tenant, {summed[1]}
+            FROM ({asked}) b JOIN b_share h ON h.model = b.model AND h.hour = b.hour
+            GROUP BY b.node, b.model, h.request, h.tenant""",
+    ]

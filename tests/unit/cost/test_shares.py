@@ -217,19 +217,18 @@ def test_unused_time_is_spread_over_those_who_held_the_pool(ledger: Ledger) -> N
 def test_tenants_pay_by_the_work_of_their_tokens_and_nobody_for_idle(ledger: Ledger) -> None:
     used = [measured("g0", "", "e", START + hour * HOUR, START + (hour + 1) * HOUR, 0.9 if hour else 0.0)
             for hour in range(5)]  # fmt: skip
+    at: dict[str, Any] = {"began": START + HOUR, "ended": START + 5 * HOUR}
     tokens = [
-        Tokens(
-            model="llama", tenant="x", began=START, ended=START + HOUR, requests=3, prompt=500, cached=100, output=150
-        ),
-        Tokens(model="llama", tenant="y", began=START, ended=START + HOUR, requests=1, prompt=0, output=750),
+        Tokens(model="llama", tenant="x", **at, requests=8, prompt=2000, cached=400, output=600),
+        Tokens(model="llama", tenant="y", **at, requests=4, prompt=0, output=3000),
     ]
     ledger.write([*node(), *pod("e", 0, 5, model="llama"), *used, *tokens])
     found = lines(ledger, "tenant", weights=Weights(1, 4))
     assert (found["x"].cost, found["y"].cost, found[""].idle) == (GPU, 3 * GPU, GPU)
-    assert (found["x"].requests, found["x"].prompt, found["y"].output) == (3, 500, 750)
+    assert (found["x"].requests, found["x"].prompt, found["y"].output) == (8, 2000, 3000)
     assert found["x"].gpu_ms + found["y"].gpu_ms + found[""].gpu_ms == 10 * HOUR
     model = lines(ledger, "model")["llama"]
-    assert (model.cost, model.requests, model.output) == (5 * GPU, 4, 900)
+    assert (model.cost, model.requests, model.output) == (5 * GPU, 12, 3600)
 
 
 @pytest.mark.parametrize("by", ["workload", "namespace", "sku", "pool", "node"])

@@ -1,0 +1,97 @@
+"""What inference engines cost, hour by hour: the price of an hour is divided among those whom that hour served."""
+
+from __future__ import annotations
+
+from plimsoll.cost import merge
+from plimsoll.cost.sample import HOUR
+from plimsoll.cost.schema import TOKENS, USAGE
+from plimsoll.cost.store import Store
+
+_SLOT = "node, gpu, instance"
+USED = ("seen", "idle", "low", "busy", "sm", "energy")
+
+
+def _same(one: str, other: str) -> str:
+    return " AND ".join(f"{one}.{name} = {other}.{name}" for name in ("node", "gpu", "instance"))
+
+
+def named() -> str:
+    """Pods that serve a model, and whom they serve where that is one tenant: b_engine.
+
+    What an engine's own counters call its model goes before what its pod is said to serve: requests name it so.
+    """
+    told = " UNION ALL ".join(
+        f"SELECT pod, model, output FROM {table.name} WHERE tenant = '' AND pod <> 0"
+        for table in (TOKENS.table, TOKENS.inbox)
+    )
+    return f"""CREATE TEMP TABLE b_engine AS
+        SELECT p.id AS pod, COALESCE(t.model, p.model) AS model, p.tenant FROM pods p LEFT JOIN (
+            SELECT pod, model, ROW_NUMBER() OVER (PARTITION BY pod ORDER BY SUM(output) DESC, model) AS place
+            FROM ({told}) a GROUP BY pod, model) t ON t.pod = p.id AND t.place = 1
+        WHERE COALESCE(t.model, p.model) <> ''"""
+
+
+def spans(store: Store) -> None:
+    """What engines pay at every moment: b_span, price × weight ÷ weights per millisecond. From what split.py left."""
+    store.run(f"""CREATE TEMP TABLE b_span AS
+        SELECT h.pod, h.node, h.gpu, h.instance, GREATEST(h.began, c.began) AS began, LEAST(h.ended, c.ended) AS ended,
+            c.price, c.time, CAST(1 AS BIGINT) AS weight, CAST(1 AS HUGEINT) AS weights
+        FROM b_alone h JOIN b_engine e ON e.pod = h.pod
+        JOIN b_carried c ON {_same("c", "h")} AND h.began < c.ended AND c.began < h.ended""")
+    if store.rows(
+        "SELECT 1 FROM b_shared s JOIN b_hold h USING (node, gpu, instance) JOIN b_engine USING (pod) LIMIT 1"
+    ):
+        # Within a step neither the price nor the holders change.
+        store.run(f"""INSERT INTO b_span
+            SELECT h.pod, h.node, h.gpu, h.instance, GREATEST(h.began, s.t), LEAST(h.ended, s.later),
+                div(s.cost, s.later - s.t), div(s.time, s.later - s.t), h.weight, s.weights
+            FROM b_held h JOIN b_engine e ON e.pod = h.pod JOIN (
+                SELECT {_SLOT}, t, LEAD(t) OVER (PARTITION BY {_SLOT} ORDER BY place) AS later, weights, cost, time
+                FROM b_step) s ON {_same("s", "h")} AND s.t < s.later AND h.began < s.later AND s.t < h.ended""")
+
+
+def hours(store: Store, began: int, ended: int, *, pending: bool) -> None:
+    """What each model's engines of a pool cost in each hour, by class: b_served."""
+    span = list(range(began // HOUR, -(-ended // HOUR)))
+    part = f"GREATEST(0, LEAST(s.ended, (o.hour + 1) * {HOUR}) - GREATEST(s.began, o.hour * {HOUR}))"
+    store.run(f"""CREATE TEMP TABLE b_hour AS
+        SELECT pod, node, gpu, instance, hour, CAST(SUM(ms) AS BIGINT) AS held,
+            CAST(SUM(GREATEST(0, LEAST(upto, ran) - since)) AS BIGINT) AS starting,
+            SUM(div(price * ms * weight, weights)) AS cost, SUM(div(time * ms * weight, weights)) AS time FROM (
+            SELECT s.pod, s.node, s.gpu, s.instance, o.hour, s.price, s.time, s.weight, s.weights,
+                CAST({part} AS HUGEINT) AS ms, COALESCE(m.moment, 0) AS ran,
+                GREATEST(s.began, o.hour * {HOUR}) AS since, LEAST(s.ended, (o.hour + 1) * {HOUR}) AS upto
+            FROM b_span s JOIN (SELECT UNNEST(CAST(? AS BIGINT[])) AS hour) o
+                ON s.began < (o.hour + 1) * {HOUR} AND s.ended > o.hour * {HOUR}
+            LEFT JOIN (SELECT id, MIN(moment) AS moment FROM marks WHERE mark = 'running' GROUP BY id) m
+                ON m.id = s.pod) x
+        GROUP BY pod, node, gpu, instance, hour""", [span])  # fmt: skip
+    store.run(used("b_used", began, ended, pending=pending))
+    whole = "GREATEST(h.held, CAST(COALESCE(u.seen, 0) AS BIGINT))"
+    of = f"div({{0}} * CAST({{1}} AS BIGINT), {whole})"
+    seen, low = "COALESCE(u.seen, 0)", "COALESCE(u.seen - u.idle, 0)"
+    busy = "COALESCE(u.seen - u.idle - u.low, 0)"
+    money = [of.format("h.cost", name) for name in (busy, low, seen)]
+    others = ", ".join(
+        f"CAST(SUM(COALESCE(u.{name}, 0)) AS HUGEINT) AS {name}" for name in ("seen", "busy", "sm", "energy")
+    )
+    first = "CASE WHEN h.hour = MIN(h.hour) OVER (PARTITION BY h.pod, h.gpu, h.instance) THEN 1 ELSE 0 END"
+    store.run(f"""CREATE TEMP TABLE b_served AS
+        SELECT e.model, MIN(h.node) AS node, h.hour, SUM(h.cost) AS cost, SUM({money[0]}) AS productive,
+            SUM({money[1]} - {money[0]}) AS low, SUM({money[2]} - {money[1]}) AS idle,
+            SUM({of.format("h.cost", "LEAST(h.starting, h.held)")}) AS starting, SUM(h.time) AS time,
+            SUM({of.format("h.time", seen)}) AS known,
+            SUM(LEAST(h.time, CAST(COALESCE(u.busy, 0) AS HUGEINT) * c.part)) AS used, {others}, SUM(h.first) AS holds
+        FROM (SELECT *, {first} AS first FROM b_hour h) h JOIN b_engine e ON e.pod = h.pod
+        JOIN (SELECT {_SLOT}, MAX(time) AS part FROM b_carried GROUP BY {_SLOT}) c ON {_same("c", "h")}
+        LEFT JOIN b_node n ON n.node = h.node
+        LEFT JOIN b_used u ON u.pod = h.pod AND u.gpu = h.gpu AND u.instance = h.instance AND u.hour = h.hour
+        GROUP BY e.model, COALESCE(n.pool, ''), h.hour""")  # fmt: skip
+
+
+def used(table: str, began: int, ended: int, *, pending: bool) -> str:
+    """What engines did on their devices in each hour."""
+    rows = merge.within(USAGE, began, ended, pending=pending)
+    return f"""CREATE TEMP TABLE {table} AS
+        SELECT pod, gpu, instance, div(began, {HOUR}) AS hour, {merge.totals(USED)} FROM ({rows}) u
+        WHERE pod IN (SELECT pod FROM b_engine) GROUP BY pod, gpu, instance, div(began, {HOUR})"""
