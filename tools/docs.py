@@ -14,6 +14,7 @@ import msgspec
 from plimsoll.cli.main import plimsoll
 from plimsoll.pillars import PILLARS, all_checks
 from plimsoll.report.cost.budget_json import schema as budget_schema
+from plimsoll.report.cost.job_json import schema as job_schema
 from plimsoll.report.cost.json import schema as cost_schema
 from plimsoll.report.json import schema as report_schema
 from plimsoll.report.page import page
@@ -32,6 +33,7 @@ def pages() -> dict[Path, str]:
     found[REFERENCE / "plan.schema.json"] = _json(plan_schema())
     found[REFERENCE / "budget.schema.json"] = _json(budget_schema())
     found[REFERENCE / "cost.schema.json"] = _json(cost_schema())
+    found[REFERENCE / "job.schema.json"] = _json(job_schema())
     found[REFERENCE / "platform.schema.json"] = _json(platform_schema())
     found[REFERENCE / "cli.md"] = _help()
     return found

@@ -14,7 +14,9 @@ from plimsoll.cost.lines import By
 from plimsoll.errors import Exit
 
 VERBS = {
+    "job": "What one job cost: its phases, its pods, the work it lost.",
     "budget": "What teams spent this month, will have spent, and may spend.",
+    "backfill": "Write into the ledger what a Prometheus knows of the past.",
     "export": "Write a month as FOCUS data, or the whole ledger as Parquet.",
 }
 TOP = 30  # lines that people still read

@@ -205,3 +205,13 @@ def test_months_that_cannot_be_told(place: Path, month: str, code: int, said: st
     done = asked(place, "cost", "budget", "--month", month)
     assert done.returncode == code
     assert said in done.stderr
+
+
+def test_a_job_by_its_name(place: Path) -> None:
+    done = asked(place, "cost", "job", "train-20780")
+    assert done.returncode == 0, done.stderr
+    assert "cost 96.666667 USD" in done.stdout
+    assert "4.00 of work since their last checkpoint, at most 30m before is lost" in done.stdout
+    done = asked(place, "cost", "job", "research/nothing")
+    assert done.returncode == 2
+    assert "no job 'research/nothing'" in done.stderr

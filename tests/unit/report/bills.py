@@ -6,7 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from plimsoll.cost import job as jobs
 from plimsoll.cost.bill import Query
+from plimsoll.cost.job import Job
 from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.lines import By
 from plimsoll.cost.month import Budgets, budgets, limits
@@ -20,6 +22,9 @@ from plimsoll.report.cost import (
     budget_markdown,
     budget_table,
     csv,
+    job_json,
+    job_markdown,
+    job_table,
     json,
     markdown,
     spenders_markdown,
@@ -52,6 +57,14 @@ def month(of: Window = months.NOVEMBER) -> Budgets:
     return budgets(ledger(), Tariff.of(platform), query, limits(platform))
 
 
+@lru_cache(maxsize=1)
+def job() -> Job:
+    """Of the last Monday: pushed out of spot after five hours, and done elsewhere."""
+    platform = months.platform()
+    checkpoint = int(platform.spot.checkpoint.interval)
+    return jobs.job(ledger(), Tariff.of(platform), jobs.find(ledger(), "train-20780"), checkpoint=checkpoint)
+
+
 def files() -> dict[str, str]:
     """By the name of the file."""
     return {
@@ -62,6 +75,9 @@ def files() -> dict[str, str]:
         "cost.csv": csv.render(week("job", top=2)),
         "spenders.txt": spenders_table.render(week("workload", top=3)),
         "spenders.md": spenders_markdown.render(week()),
+        "job.txt": job_table.render(job()),
+        "job.md": job_markdown.render(job()),
+        "job.json": job_json.render(job()),
         "budget.txt": budget_table.render(month()),
         "budget.md": budget_markdown.render(month()),
         "budget.json": budget_json.render(month()),

@@ -22,6 +22,9 @@ from plimsoll.report.cost import (
     budget_json,
     columns,
     csv,
+    job_json,
+    job_markdown,
+    job_table,
     json,
     markdown,
     spenders,
@@ -160,3 +163,20 @@ def test_shares_of_spenders_are_of_the_whole_bill() -> None:
     assert sum(each.share for each in ranks) + rest == pytest.approx(1)
     hostile = renamed(bills.week(), HOSTILE)
     assert "\x1b" not in spenders_table.render(hostile) + spenders_markdown.render(hostile)
+
+
+def test_a_job_is_the_sum_of_its_pods_in_every_form() -> None:
+    found = bills.job()
+    document = plain.loads(job_json.render(found), parse_float=Decimal)
+    jsonschema_rs.validate(job_json.schema(), plain.loads(job_json.render(found)))
+    assert sum(pod["cost"] for pod in document["pods"]) == document["cost"] == Decimal("96.666667")
+    assert document["lost"] == 4  # half an hour of four GPUs at two an hour
+    assert [each["phase"] for each in document["phases"]] == ["queued", "starting", "running"]
+    pods = tuple(msgspec.structs.replace(pod, name=HOSTILE, why=HOSTILE) for pod in found.pods)
+    hostile = msgspec.structs.replace(
+        found, pods=pods, team=HOSTILE, workload=HOSTILE, found=msgspec.structs.replace(found.found, name=HOSTILE)
+    )
+    for text in (job_table.render(hostile), job_markdown.render(hostile)):
+        assert "\x1b" not in text
+        assert "\n# head" not in text
+    assert "<script" not in job_markdown.render(hostile).replace("\\<script", "")

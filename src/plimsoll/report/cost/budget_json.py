@@ -83,7 +83,7 @@ def render(found: month.Budgets) -> str:
             method=SAID[found.basis],
             days=found.days,
             teams=[team(each) for each in found.teams],
-            coverage=found.found.coverage,
+            coverage=words.ratio(found.found.coverage),
             watched=watched(found.found),
             prices=prices(found.found),
             notes=budget.notes(found),

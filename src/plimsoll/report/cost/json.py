@@ -13,7 +13,6 @@ import msgspec
 from plimsoll import __version__
 from plimsoll.cost.bill import Line
 from plimsoll.cost.lines import COST
-from plimsoll.cost.sample import HOUR
 from plimsoll.cost.statement import Statement
 from plimsoll.cost.window import Window, text
 from plimsoll.report.cost import words
@@ -148,7 +147,7 @@ def render(found: Statement) -> str:
             rest=bill.rest,
             split=bill.query.split,
             idle=bill.query.idle,
-            coverage=found.coverage,
+            coverage=words.ratio(found.coverage),
             watched=watched(found),
             prices=prices(found),
             notes=words.notes(found),
@@ -178,13 +177,13 @@ def row(line: Line, before: int | None) -> Row:
         waste=words.exact(words.waste(line)),
         cause=words.cause(line),
         before=money(before),
-        gpu_hours=line.gpu_ms / HOUR,
-        held_hours=line.held_ms / HOUR,
-        measured_hours=line.known_ms / HOUR,
-        used_hours=line.used_ms / HOUR,
-        efficiency=words.efficiency(line),
-        coverage=words.coverage(line),
-        energy_kwh=words.energy(line),
+        gpu_hours=words.in_hours(line.gpu_ms),
+        held_hours=words.in_hours(line.held_ms),
+        measured_hours=words.in_hours(line.known_ms),
+        used_hours=words.in_hours(line.used_ms),
+        efficiency=words.ratio(words.efficiency(line)),
+        coverage=words.ratio(words.coverage(line)),
+        energy_kwh=round(words.energy(line), 6),
         devices=line.holds,
         requests=line.requests,
         prompt_tokens=line.prompt,

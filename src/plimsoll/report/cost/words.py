@@ -40,6 +40,16 @@ def hours(millis: int) -> str:
     return f"{millis / HOUR:,.1f}"
 
 
+def in_hours(millis: int) -> float:
+    """For programs: to the last of six decimals."""
+    return round(millis / HOUR, 6)
+
+
+def ratio(found: float | None) -> float | None:
+    """For programs: to the last of six decimals."""
+    return None if found is None else round(found, 6)
+
+
 def percent(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:.0%}"
 
