@@ -1,5 +1,7 @@
-"""The ledgers of tests/unit/cost, for what the meter makes of them."""
+"""The ledgers of the bill's own tests."""
+
+from __future__ import annotations
 
 from tests.unit.cost.conftest import address, ledger, postgres
 
-__all__ = ["address", "ledger", "postgres"]  # fixtures
+__all__ = ["address", "ledger", "postgres"]

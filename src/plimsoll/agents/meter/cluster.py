@@ -102,6 +102,8 @@ class Cluster:
 
     def read(self, node: str, readings: list[Reading], moment: int) -> None:
         """What a node's devices read at a moment."""
+        if node in self._nodes and not self._nodes[node][1]:
+            self._write(node, seen=len({each.gpu for each in readings}))
         seats = self.seats.get(node)
         if seats is None:
             return
@@ -159,19 +161,23 @@ class Cluster:
             if before and (before[1] or uid) == uid:
                 self._node_gone(title, before[1], now, node)
             return
-        written = before[1] if before else ""
-        if not written:
-            record = nodes.record(node, self.platform)
-            if record is not None:
-                self.records.append(record)
-                self.seats[title] = Seats(uid, record.gpus, _parts(record.sku))
-                written = uid
-        self._nodes[title] = node, written
-        if written:
-            self._settings(title, node)
-            for pod in sorted(self._waiting.pop(title, ())):
-                if pod in self._known:
-                    self._place(pod, self._known[pod])
+        self._nodes[title] = node, before[1] if before else ""
+        self._write(title)
+
+    def _write(self, title: str, seen: int = 0) -> None:
+        """Note a node once it says what is billed of it. seen: GPUs that a source told of."""
+        node, uid = self._nodes[title]
+        if not uid:
+            record = nodes.record(node, self.platform, seen)
+            if record is None:
+                return
+            self.records.append(record)
+            self.seats[title] = Seats(record.uid, record.gpus, _parts(record.sku))
+            self._nodes[title] = node, record.uid
+        self._settings(title, node)
+        for pod in sorted(self._waiting.pop(title, ())):
+            if pod in self._known:
+                self._place(pod, self._known[pod])
 
     def _settings(self, title: str, node: Obj) -> None:
         seats = self.seats[title]

@@ -25,8 +25,10 @@ LABELS = (  # that `record` reads
 )  # fmt: skip
 
 
-def record(node: Obj, platform: Platform | None) -> Node | None:
+def record(node: Obj, platform: Platform | None, seen: int = 0) -> Node | None:
     """The node as it is billed, or None while nothing says that it has GPUs or how many it is bought with.
+
+    seen: GPUs that a source told of, where nothing else tells how many there are.
 
     A node that is just joining says it only once its driver runs, unless its pool or its instance type is known; what
     is written then counts from its beginning all the same.
@@ -35,7 +37,7 @@ def record(node: Obj, platform: Platform | None) -> Node | None:
     pool = derive.pool_of(platform, have) if platform else None
     known = catalogue.from_instance_type(text(have, _TYPE))
     began, uid = millis(text(node, "metadata", "creationTimestamp")), text(node, "metadata", "uid")
-    sku, gpus = _sku(have, pool, known), _gpus(node, pool, known)
+    sku, gpus = _sku(have, pool, known), _gpus(node, pool, known) or min(seen, _GPUS_MAX)
     if not (began and uid and gpus):
         return None
     scheme = text(node, "spec", "providerID").partition("://")[0]

@@ -50,9 +50,10 @@ class Held(msgspec.Struct):
 
 
 class Place(msgspec.Struct):
-    """A device of the node. unit: what it serves. made_up: no source said its name."""
+    """A device of the node. profile: of an instance. unit: what it serves. made_up: no source said its name."""
 
     unit: str
+    profile: str
     parts: int
     made_up: bool = False
     missed: int = 0
@@ -64,7 +65,7 @@ class Seats:
     def __init__(self, node: str, gpus: int, parts: Callable[[str], int]) -> None:
         self.node = node
         self.gpus = gpus
-        self.single = False  # MIG instances are given out as whole GPUs
+        self._single = False
         self.replicas: Replicas = lambda _: 1
         self.places: dict[Device, Place] = {}
         self.held: list[Held] = []
@@ -73,6 +74,18 @@ class Seats:
         self.guessed = 0
         self._parts = parts
         self._names: dict[Device, Device] = {}  # of a source to ours, where they differ
+
+    @property
+    def single(self) -> bool:
+        """Whether MIG instances are given out as whole GPUs."""
+        return self._single
+
+    @single.setter
+    def single(self, value: bool) -> None:
+        if value != self._single:
+            self._single = value
+            for place in self.places.values():
+                place.unit = self._unit(place.profile)
 
     # What pods do
 
@@ -101,16 +114,13 @@ class Seats:
 
     def read(self, readings: Iterable[Reading], moment: int, names: Callable[[Name], str]) -> None:
         """What is on the node's page at a moment. names: uid of the pod of a name that is there now; "" if none."""
-        seen = set()
-        for each in readings:
-            if each.cut:
-                continue
-            device = self._known(each, moment)
-            seen.add(device)
+        devices = [each for each in readings if not each.cut]
+        seen = {self._known(each, moment) for each in devices}
+        self._lost(seen, moment)
+        for each in devices:
             for name in each.holders:
                 if uid := names(name):
-                    self._told(uid, device)
-        self._lost(seen, moment)
+                    self._told(uid, self.ours(each.device))  # which may turn names
         for uid in [uid for uid, want in self.wanting.items() if _enough(want, self.replicas)]:
             self._seat(self.wanting.pop(uid))
 
@@ -125,8 +135,8 @@ class Seats:
 
     def restore(self, device: Device, profile: str, parts: int) -> None:
         """A device that the ledger has open."""
-        unit = mig.canonical(profile) if device[1] and not self.single else GPU
-        self.places[device] = Place(unit, parts, made_up=device[0].isdecimal() or "#" in device[1])
+        made_up = device[0].isdecimal() or "#" in device[1]
+        self.places[device] = Place(self._unit(profile), profile, parts, made_up)
 
     def ours(self, device: Device) -> Device:
         """Our name of a source's device."""
@@ -140,22 +150,22 @@ class Seats:
 
     def _known(self, reading: Reading, moment: int) -> Device:
         """Our name of the device; noted if it is new."""
-        theirs, unit = reading.device, self._unit(reading)
+        theirs, unit = reading.device, self._unit(reading.profile)
         device = self._names.get(theirs, theirs)
         if device not in self.places:
             device = self._names[theirs] = self._match(theirs, unit)
         place = self.places.get(device)
-        if place is not None and place.unit != unit and device[1] and place.parts != self._parts(reading.profile):
-            self._ended("instance", (self.node, *device), moment)  # another one that was given the same number
+        if place is not None and place.profile != reading.profile:  # another one that was given the same number
+            self._ended("instance", (self.node, *device), moment)
             place = None
         if place is None:
             self._add(device, unit, moment, profile=reading.profile)
         else:
-            place.unit, place.missed = unit, 0
+            place.missed = 0
         return device
 
-    def _unit(self, reading: Reading) -> str:
-        return GPU if not reading.instance or self.single else mig.canonical(reading.profile)
+    def _unit(self, profile: str) -> str:
+        return mig.canonical(profile) if profile and not self._single else GPU
 
     def _match(self, theirs: Device, unit: str) -> Device:
         """A made-up device that a source's new one may be; else its own name."""
@@ -178,7 +188,7 @@ class Seats:
             parts = self._parts(profile or unit)
             self.records.append(Instance(node=self.node, gpu=gpu, instance=instance, profile=profile or unit,
                                          parts=parts, began=moment))  # fmt: skip
-        self.places[device] = Place(unit, parts, made_up)
+        self.places[device] = Place(unit, profile or (unit if instance else ""), parts, made_up)
 
     def _lost(self, seen: set[Device], moment: int) -> None:
         """Note what is missing. A GPU is gone after some rounds; as it is cut anew, what it was cut into is at once.
@@ -223,10 +233,30 @@ class Seats:
             return
         if any(each.device == device and each.sure and not each.ended for each in self.held):
             return
-        theirs = {ours: name for name, ours in self._names.items()}
-        one, other = theirs.get(device, device), theirs.get(wrong.device, wrong.device)
-        self._names[one], self._names[other] = wrong.device, device
+        self._exchange(device, wrong.device)
         wrong.sure = True
+
+    def _exchange(self, one: Device, other: Device) -> None:
+        """What sources call by either name is from now on the other."""
+        theirs = {ours: name for name, ours in self._names.items()}
+        self._names[theirs.get(one, one)], self._names[theirs.get(other, other)] = other, one
+        turned = {one: other, other: one}
+        for want in self.wanting.values():
+            want.named = [turned.get(each, each) for each in want.named]
+
+    def _clear(self, device: Device, began: int) -> Device:
+        """The device; or where somebody was seated on it by elimination, and wrongly, one alike that was free."""
+        place = self.places.get(device)
+        taken = [each for each in self.held if each.device == device and each.meets(began, 0)]
+        if place is None or self.replicas(place.unit) > 1 or not taken or any(each.sure for each in taken):
+            return device
+        busy = {each.device for each in self.held if each.meets(began, 0)}
+        busy |= {each for want in self.wanting.values() for each in want.named}
+        free = next((each for each, of in self.places.items() if of.unit == place.unit and each not in busy), None)
+        if free is None:
+            return device
+        self._exchange(device, free)
+        return free
 
     def _seat(self, want: Want) -> None:
         """Take what a source named."""
@@ -234,7 +264,7 @@ class Seats:
         devices = [each for each in want.named if each in self.places] or want.named
         for place, device in enumerate(devices[:amount]):
             weight = amount // len(devices) + (place < amount % len(devices))
-            self._hold(want, device, max(weight, 1), sure=True)
+            self._hold(want, self._clear(device, want.began), max(weight, 1), sure=True)
 
     def _guess(self, want: Want, ended: int) -> None:
         """Seat a pod where there must be room. What a source named of it counts."""
@@ -244,7 +274,7 @@ class Seats:
             place = self.places.get(device)
             if place is not None and left.get(place.unit, 0) > 0:
                 left[place.unit] -= 1
-                self._hold(want, device, 1, sure=True)
+                self._hold(want, self._clear(device, want.began), 1, sure=True)
         for unit, amount in left.items():
             chosen: dict[Device, int] = {}
             for _ in range(amount):
