@@ -14,14 +14,14 @@ from plimsoll.errors import InputError
 
 MEMORY = "700MB"  # a bill of a month and a million jobs stays below a gigabyte, interpreter and all
 
-# Dividing 128-bit numbers takes longer than all the rest of a bill: a quotient below 2^50 is taken from doubles, is one
-# off at most, and is set right.
-_GUESS = "CAST(CAST(a AS DOUBLE) / b AS HUGEINT)"
+# Dividing 128-bit numbers takes longer than all the rest of a bill. Here a quotient below 2^100 is guessed by doubles,
+# what is left of it once more, and what is one too many then is set right.
+_GUESS = "CAST(CAST({0} AS DOUBLE) / b AS HUGEINT)"
+_LEFT = f"(a - {_GUESS.format('a')} * b)"
+_MORE = _GUESS.format(_LEFT)
 MACROS = (
     "div(a, b) AS a // b",
-    f"""quotient(a, b) AS CASE WHEN a < b * CAST({2**50} AS HUGEINT)
-        THEN {_GUESS} - CASE WHEN {_GUESS} * b > a THEN 1 ELSE 0 END ELSE a // b END""",
-    "halved(a, times) AS a >> times",
+    f"quotient(a, b) AS {_GUESS.format('a')} + {_MORE} - CASE WHEN {_MORE} * b > {_LEFT} THEN 1 ELSE 0 END",
 )
 
 

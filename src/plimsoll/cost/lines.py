@@ -12,7 +12,7 @@ from plimsoll.cost.lives import ABSENT, HOST, STRANDED
 from plimsoll.cost.split import GPU_TIME, MICRO
 from plimsoll.cost.store import Store
 
-By = Literal["team", "namespace", "job", "workload", "model", "tenant", "served", "request", "pool", "sku", "node"]
+By = Literal["team", "namespace", "job", "workload", "model", "tenant", "pool", "sku", "node"]
 CLASSES = ("productive", "low", "idle")  # of what is held; what is left of it was not measured
 UNUSED = ("unallocated", "stranded", "absent")
 COST = (*CLASSES, "unmeasured", *UNUSED, "host", "spread")
@@ -21,15 +21,8 @@ SUMS = ("cost", *CLASSES, "starting", "time", "known", "used", *MEASURED, "holds
 EXTRA = (*UNUSED, "host", "spread", "time", "requests", "prompt", "output")
 TOKENS = ("requests", "prompt", "output")
 MANY = ("job", "workload")  # cuts into as many lines as there are pods
-SERVED = ("model", "tenant", "served", "request")  # cuts in which engines' rows give way to those of what they served
-_TIMES = 27
-_PARTS = (
-    2**_TIMES
-)  # of a hold, into which its classes are cut: as many as 64 bits hold with the milliseconds of two years
+SERVED = ("model", "tenant")  # cuts in which engines' rows give way to those of what they served
 _FINE = MICRO // 1000
-
-
-_BETWEEN = "chr(31)"
 
 
 class Cut(NamedTuple):
@@ -67,12 +60,6 @@ CUTS: dict[By, Cut] = {
     "workload": Cut("COALESCE(p.workload_id, 0)", "0", "BIGINT", _named("workload_id", "workload", "''")),
     "model": Cut("CASE WHEN r.model <> '' THEN r.model ELSE COALESCE(p.model, '') END", "''"),
     "tenant": Cut("CASE WHEN r.model <> '' THEN r.tenant ELSE COALESCE(p.tenant, '') END", "''"),
-    # A model and a tenant of it. No name has a control character in it.
-    "served": Cut(f"r.model || {_BETWEEN} || CASE WHEN r.model <> '' THEN r.tenant ELSE COALESCE(p.tenant, '') END",
-                  _BETWEEN, names=f"""SELECT k, split_part(k, {_BETWEEN}, 1) AS key, split_part(k, {_BETWEEN}, 2) AS id
-                      FROM b_shown"""),
-    "request": Cut("r.request", "0", "BIGINT", """SELECT id AS k, name AS key, model || ' ' || tenant AS id
-        FROM requests WHERE id IN (SELECT k FROM b_shown)"""),
     "pool": _of_node("pool"),
     "sku": _of_node("sku"),
     "node": Cut("r.node", "r.node", "BIGINT", "SELECT id AS k, name AS key, uid AS id FROM nodes"),
@@ -85,32 +72,28 @@ def _classed(paid: str) -> str:
     Class is by time: of a hold that was idle a third of the time it was held, a third of the money is idle. Of its
     GPU time `known` was measured and `used` was busy: of a device that others share, at most what it pays for.
     """
-    share = f"div(CAST({{0}} AS BIGINT) * {_PARTS}, GREATEST(p.ended - p.began, CAST(COALESCE(u.seen, 0) AS BIGINT)))"
-    busy, low, seen = (
-        share.format(f"COALESCE(u.{text}, 0)") for text in ("seen - u.idle - u.low", "seen - u.idle", "seen")
-    )
-    starting = share.format("GREATEST(0, LEAST(COALESCE(m.moment, 0), p.ended) - p.began)")
-    part = f"halved(cost * {{0}}, {_TIMES})"
-    known = f"halved(time * f3, {_TIMES})"
-    used = ", ".join(f"CAST(COALESCE(u.{name}, 0) AS BIGINT) AS {name}" for name in MEASURED)
+    used = ", ".join(f"CAST(COALESCE(u.{name}, 0) AS BIGINT) AS {name}" for name in (*MEASURED, "idle", "low"))
+    starting = "GREATEST(0, LEAST(COALESCE(m.moment, 0), p.ended) - p.began)"
     return f"""
-        SELECT pod, node, '' AS model, '' AS tenant, cost, {part.format("f1")} AS productive,
-            {part.format("f2")} - {part.format("f1")} AS low, {part.format("f3")} - {part.format("f2")} AS idle,
-            {part.format("f4")} AS starting, time, {known} AS known,
-            LEAST(time, CAST(busy AS HUGEINT) * part) AS used, {", ".join(MEASURED)}, 1 AS holds FROM (
-            SELECT p.pod, p.node, p.cost, p.time, c.part, {busy} AS f1, {low} AS f2, {seen} AS f3, {starting} AS f4,
-                {used}
-            FROM {paid} p
-            JOIN (SELECT node, gpu, instance, MAX(time) AS part FROM b_carried GROUP BY node, gpu, instance) c
-                ON c.node = p.node AND c.gpu = p.gpu AND c.instance = p.instance
-            LEFT JOIN b_use u ON u.pod = p.pod AND u.gpu = p.gpu AND u.instance = p.instance
-            LEFT JOIN (SELECT id, MIN(moment) AS moment FROM marks WHERE mark = 'running' GROUP BY id) m
-                ON m.id = p.pod) x"""
+        SELECT pod, node, '' AS model, '' AS tenant, cost, per_ms * (seen - idle - low) AS productive,
+            per_ms * low AS low, per_ms * idle AS idle, per_ms * starting AS starting, time,
+            quotient(time, span) * seen AS known, LEAST(time, CAST(busy AS HUGEINT) * part) AS used,
+            {", ".join(MEASURED)}, 1 AS holds FROM (
+            SELECT *, quotient(cost, span) AS per_ms FROM (
+                SELECT p.pod, p.node, p.cost, p.time, c.part, {starting} AS starting, {used},
+                    GREATEST(p.ended - p.began, CAST(COALESCE(u.seen, 0) AS BIGINT)) AS span
+                FROM {paid} p
+                JOIN (SELECT node, gpu, instance, MAX(time) AS part FROM b_carried GROUP BY node, gpu, instance) c
+                    ON c.node = p.node AND c.gpu = p.gpu AND c.instance = p.instance
+                LEFT JOIN b_use u ON u.pod = p.pod AND u.gpu = p.gpu AND u.instance = p.instance
+                LEFT JOIN (SELECT id, MIN(moment) AS moment FROM marks WHERE mark = 'running' GROUP BY id) m
+                    ON m.id = p.pod) x) y"""
 
 
 def classes(*, table: bool) -> list[str]:
-    """Holders with their money by class: b_row, a table where rows are to be changed. Then one row per node with what is
-    unused, by kind: b_unused.
+    """Holders with their money by class: b_row, a table where rows are to be changed.
+
+    Then one row per node with what is unused, by kind: b_unused.
     """
     named = {STRANDED: "stranded", ABSENT: "absent", HOST: "host"}
     unused = ["SUM(CASE WHEN instance >= 0 THEN cost ELSE 0 END) AS unallocated"]
@@ -119,6 +102,8 @@ def classes(*, table: bool) -> list[str]:
         f"CREATE TEMP {'TABLE' if table else 'VIEW'} b_row AS {_classed('b_paid')}",
         f"""CREATE TEMP TABLE b_unused AS SELECT node, {", ".join(unused)}, SUM(time) AS time
             FROM b_free GROUP BY node""",
+        """CREATE TEMP TABLE b_tokens (model VARCHAR, tenant VARCHAR,
+            requests HUGEINT, prompt HUGEINT, output HUGEINT)""",
     ]
 
 
@@ -150,7 +135,7 @@ def cut(by: By, *, spread: bool) -> list[str]:
     else:
         statements.append(f"INSERT INTO b_extra {free}")
     if by in SERVED:
-        statements.append(f"INSERT INTO b_extra SELECT k, 0, 0, 0, 0, 0, 0, {', '.join(TOKENS)} FROM b_tokens")
+        statements.append(f"INSERT INTO b_extra SELECT {by}, 0, 0, 0, 0, 0, 0, {', '.join(TOKENS)} FROM b_tokens")
     together = ", ".join(f"SUM({name}) AS {name}" for name in EXTRA)
     money = " + ".join((*UNUSED, "host", "spread"))
     return [
@@ -158,8 +143,8 @@ def cut(by: By, *, spread: bool) -> list[str]:
         f"CREATE TEMP TABLE b_more AS SELECT k, {together} FROM b_extra GROUP BY k",
         f"""CREATE TEMP TABLE b_sum AS
             SELECT k, CAST(micro AS BIGINT) AS micro, CAST(cost - micro * {MICRO} AS BIGINT) AS lost FROM (
-                SELECT k, cost, quotient(cost, {MICRO}) AS micro FROM (
-                    SELECT k, SUM(cost) AS cost FROM ({held} UNION ALL SELECT k, {money} FROM b_more) x GROUP BY k) s) m""",
+                SELECT k, cost, quotient(cost, {MICRO}) AS micro FROM (SELECT k, SUM(cost) AS cost FROM (
+                    {held} UNION ALL SELECT k, {money} FROM b_more) x GROUP BY k) s) m""",
     ]
 
 

@@ -18,8 +18,6 @@ DO $$ BEGIN
   IF to_regtype('hugeint') IS NULL THEN CREATE DOMAIN hugeint AS numeric(39, 0); END IF;
   IF to_regproc('quotient') IS NULL THEN
     CREATE FUNCTION quotient(numeric, numeric) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT div($1, $2)';
-    CREATE FUNCTION halved(numeric, integer) RETURNS numeric LANGUAGE sql IMMUTABLE AS
-      'SELECT div($1, power(CAST(2 AS numeric), $2))';
   END IF;
 END $$"""
 

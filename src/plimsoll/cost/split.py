@@ -120,7 +120,7 @@ def together() -> list[str]:
 
     All running sums must see rows of one moment in one order, whichever: b_event fixes it as `place`.
     """
-    per_weight = "CASE WHEN weights > 0 THEN div(CAST({0} AS HUGEINT), CAST(weights AS HUGEINT)) ELSE 0 END AS {0}"
+    per_weight = "COALESCE(quotient(CAST({0} AS HUGEINT), CAST(NULLIF(weights, 0) AS HUGEINT)), 0) AS {0}"
     upto = f"PARTITION BY {_SLOT} ORDER BY place ROWS"
     return [
         f"""CREATE TEMP TABLE b_event AS

@@ -1,8 +1,8 @@
 """Where a ledger lies: one file (DuckDB) or a database that several meters share (PostgreSQL), behind one interface.
 
 Queries are written once. They use what both engines have alike: window functions, UNNEST of lists, `div` of whole
-numbers; and what either is taught: HUGEINT, `quotient(a, b)`, which is div of numbers that are not negative and may
-have 128 bits, and `halved(a, times)`, which is one by a power of two.
+numbers; and what either is taught: HUGEINT, and `quotient(a, b)`, which is `div` where a may have 128 bits, is not
+negative, and b is not 0.
 """
 
 from __future__ import annotations
