@@ -54,7 +54,7 @@ class Source:
         return f"{metric}{{{inside}}}" if inside else metric
 
     def names(self, pattern: str, at: Stretch) -> set[str]:
-        return self.server.names(pattern, at.began, at.ended)
+        return self.server.names(pattern, at.began, at.ended, self._own)
 
     def interval(self, metric: str, at: Stretch) -> float:
         """Seconds from one sample of a metric to the next; 0 where it has none. Asked once: scrapes do not change."""

@@ -38,10 +38,12 @@ class Book:
 
     def node(self, title: str, made: int) -> str:
         """The uid of a node. made: 0 where nobody told when it was made."""
-        for began, uid in self._nodes[title]:
-            if uid and (abs(began - made) <= _SAME or not made):
-                return uid
         uid = f"{title}@{made // 1000}" if made else title
+        for began, known in self._nodes[title]:
+            if known and (abs(began - made) <= _SAME or not made):
+                if known == uid:
+                    self.derived.add(uid)
+                return known
         self._nodes[title].append((made, uid))
         self.derived.add(uid)
         return uid

@@ -30,7 +30,7 @@ _NEEDS: tuple[tuple[tuple[str, ...], str], ...] = (
     (tuple(name for name, metric in gauges.NAMES.items() if metric.field in ("joules", "watts")), "energy is not told"),
     (tuple(engines.COUNTERS), "tokens of models are not told"),
 )  # fmt: skip
-_OTHERS = ("kube_node_.*", "kube_pod_.*", "kube_job_created")
+_OTHERS = ("kube_node_.*", "kube_pod_.*", "kube_job_created", ksm.SPACES)
 WANTED = "|".join((*_OTHERS, *(name for kind in PRESENCE for name in kind), *gauges.NAMES, *engines.COUNTERS))
 
 

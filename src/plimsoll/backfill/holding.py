@@ -81,8 +81,9 @@ class Holding:
         if (node.uid, gpu) not in state.gpus:
             state.gpus.add((node.uid, gpu))
             self.records.append(Gpu(node=node.uid, gpu=gpu, began=seat.began))
-        if instance and (node.uid, gpu, instance) not in state.instances:
-            state.instances[node.uid, gpu, instance] = seat.unit
+        known = {each[:3] for each in state.instances} if instance else set()
+        if instance and (node.uid, gpu, instance) not in known:
+            state.instances.add((node.uid, gpu, instance, seat.unit))
             self.records.append(Instance(node=node.uid, gpu=gpu, instance=instance, profile=seat.unit, parts=share,
                                          began=seat.began))  # fmt: skip
         self.records.append(Hold(pod=seat.uid, node=node.uid, gpu=gpu, instance=instance, parts=share,

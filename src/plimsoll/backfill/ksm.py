@@ -17,7 +17,7 @@ from plimsoll.backfill.ask import KEYS, SPAN, Labels, Source, Stretch, quoted, r
 from plimsoll.kube.objects import Obj
 
 POD = ("namespace", "pod", "uid")
-NODES = "kube_node_info"
+NODES, SPACES = "kube_node_info", "kube_namespace_created"
 REQUESTS = "kube_pod_container_resource_requests"
 CLAIMS = "kube_pod_resourceclaim_info"
 _MATCH = f'resource=~"{names.GPUS}"'
@@ -28,8 +28,8 @@ _OVER = 'phase=~"Succeeded|Failed"'
 class SeenPod(msgspec.Struct):
     """A pod. obj: as the API gave it, as far as it was told. wants: devices by resource.
 
-    ran: its containers run since. completed: when the last of them stopped; over: when it was seen first to have
-    ended as a whole, which a container that stopped does not mean. seen: the last moment at which it was there.
+    ran: its containers run since. over: when it had ended as a whole; completed: the same, if it was told and is not
+    only the scrape that noticed it. seen: the last moment at which it was there.
     """
 
     uid: str
@@ -67,7 +67,8 @@ class Cluster(msgspec.Struct):
 
 def read(source: Source, at: Stretch, known: Mapping[str, str], there: set[str]) -> Cluster:
     """known: keys of labels, see names.keys. there: metrics that the server has."""
-    alive = [ms(each) for each in source.scrapes(NODES, at)]
+    # Namespaces are always there; of a cluster of few nodes there may be a time without any.
+    alive = sorted({ms(each) for metric in {NODES, SPACES} & there for each in source.scrapes(metric, at)})
     nodes, labelled = _nodes(source, at, known, there)
     return Cluster(nodes, _pods(source, at, known, there), alive, labelled)
 
@@ -156,7 +157,7 @@ def _pods(source: Source, at: Stretch, known: Mapping[str, str], there: set[str]
                 title = names.resource(labels[4])
                 each.wants[title] = each.wants.get(title, 0) + int(amount)
     _moments(found, told, created)
-    _ends(found, told, source.first_true(_PHASE, _OVER, POD, at) if _PHASE in there else {})
+    _ends(found, told, lambda: source.first_true(_PHASE, _OVER, POD, at))
     if "kube_pod_labels" in there:
         for key, series in _latest(source, "kube_pod_labels", POD, at, among).items():
             if each := found.get(key):
@@ -181,17 +182,18 @@ def _moments(found: Mapping[Labels, SeenPod], told: Callable[..., dict[Labels, f
 
 
 def _ends(found: Mapping[Labels, SeenPod], told: Callable[..., dict[Labels, float]],
-          over: Mapping[Labels, float]) -> None:  # fmt: skip
-    """When pods ended, and why, in the cluster's own word."""
-    completed = told("kube_pod_completion_time")
+          first_over: Callable[[], Mapping[Labels, float]]) -> None:  # fmt: skip
+    """When pods ended, and why, in the cluster's own word. A container that stopped is not the end of a pod."""
+    over = {key for key, holds in told(_PHASE, matchers=_OVER).items() if holds > 0}
+    completed = {key: moment for key, moment in told("kube_pod_completion_time").items() if key in over}
+    noticed = first_over() if over - completed.keys() else {}  # those that were evicted, say
     why: dict[Labels, str] = {}
     for metric in ("kube_pod_container_status_terminated_reason", "kube_pod_status_disruption_reason",
                    "kube_pod_status_reason"):  # fmt: skip
         why |= {labels[:3]: labels[3] for labels, holds in told(metric, (*POD, "reason")).items() if holds > 0}
     for key, pod in found.items():
-        pod.over, pod.why = ms(over.get(key, 0)), why.get(key, "")
-        if pod.over:
-            pod.completed = ms(completed.get(key, 0))
+        pod.completed, pod.why = ms(completed.get(key, 0)), why.get(key, "")
+        pod.over = pod.completed or ms(noticed.get(key, 0))
 
 
 def _latest(

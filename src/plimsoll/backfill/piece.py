@@ -120,7 +120,7 @@ class Piece:
 
     def _pod(self, seen: ksm.SeenPod, models: Mapping[Name, str], jobs: Mapping[str, int]) -> None:
         node = self.node_of(seen.node, seen.began)
-        over = max(seen.completed or seen.over, seen.began)
+        over = max(seen.over, seen.began)
         if not seen.wants and not any((seen.namespace, seen.name) in each.links for each in self.seen):
             return  # a claim to some other device
         if node is None or not seen.began or (seen.over and over <= self.began and seen.uid not in self.state.pods):
@@ -172,14 +172,14 @@ class Piece:
                 self.records.append(Gpu(node=node.uid, gpu=each.device.gpu, began=began))
                 self.state.gpus.add(gpu)
             whole = (node.uid, *each.device)
-            if each.device.instance and self.state.instances.get(whole) != each.profile:
+            if each.device.instance and (*whole, each.profile) not in self.state.instances:
                 share = parts(node.sku, each.profile)
                 self.records.append(Instance(node=node.uid, gpu=each.device.gpu, instance=each.device.instance,
                                              profile=each.profile, parts=share, began=began))  # fmt: skip
-                self.state.instances[whole] = each.profile
+                self.state.instances.add((*whole, each.profile))
             if each.device.instance and until[each.node] - each.last > _LOST:
                 self._end("instance", whole, each.last, "Missing")
-                self.state.instances.pop(whole, None)
+                self.state.instances.discard((*whole, each.profile))
             if until[each.node] - lasts[gpu] > _LOST and gpu in self.state.gpus:
                 self._end("gpu", gpu, lasts[gpu], "Missing")
                 self.state.gpus.discard(gpu)

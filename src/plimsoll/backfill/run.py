@@ -15,7 +15,7 @@ from plimsoll.backfill.devices import Device, Hosts
 from plimsoll.backfill.gauges import Grid, Values
 from plimsoll.backfill.holding import Holding
 from plimsoll.backfill.piece import Piece, parts
-from plimsoll.backfill.state import State, Summary
+from plimsoll.backfill.state import Mark, State, Summary
 from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.sample import HOUR, Node, Record, Usage, Watch
 from plimsoll.errors import IncompleteError, InputError
@@ -25,6 +25,7 @@ from plimsoll.spec.model import Platform
 
 DAY = 24 * HOUR
 METER = "prometheus"
+_NAME = "backfill"  # of the cursor
 _BEFORE = 600  # seconds before a piece that are looked at, too: what ended about its beginning is seen to end
 _GAP = 5 * 60_000  # milliseconds without a scrape of kube-state-metrics, that nobody watched
 _CLUSTERS = "cluster"  # the label by which most tell clusters apart
@@ -34,7 +35,7 @@ Progress = Callable[[str, int, int], None]
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked for. began, ended: milliseconds. step: of the grid. cluster: `label=value`. nodes: of the cluster
-    itself, if it could be asked."""
+    itself, if it could be asked. again: also what an earlier run wrote already."""
 
     began: int
     ended: int
@@ -42,6 +43,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     cluster: str = ""
     platform: Platform | None = None
     nodes: Sequence[Obj] = ()
+    again: bool = False
 
 
 def run(server: Prometheus, ledger: Ledger, job: Job, progress: Progress = lambda *_: None) -> Summary:
@@ -57,10 +59,12 @@ def run(server: Prometheus, ledger: Ledger, job: Job, progress: Progress = lambd
                               hint="Does it scrape kube-state-metrics, and keep that for so long?")  # fmt: skip
     _one_cluster(source, whole)
     past = _Past(source, ledger, job, there, summary)
-    pieces = list(_pieces(job.began, job.ended))
+    summary.resumed = past.resume(ledger.cursors(METER).get(_NAME, "")) if not job.again else 0
+    pieces = list(_pieces(summary.resumed or job.began, job.ended))
     for place, (began, ended) in enumerate(pieces):
         progress(_day(began), place, len(pieces))
-        ledger.write(past.piece(began, ended, last=place == len(pieces) - 1))
+        records = list(past.piece(began, ended, last=place == len(pieces) - 1))
+        ledger.write(records, METER, {_NAME: past.mark(ended)})
     progress("", len(pieces), len(pieces))
     summary.warnings = list(server.warnings)
     summary.counts["nodes without a uid"] = len(past.book.derived)
@@ -97,6 +101,27 @@ class _Past:
         whole = Stretch(job.began / 1000, job.ended / 1000)
         self.hosts = Hosts(name for (name,) in source.highest(source.select(ksm.NODES), ("node",), whole))
         self.roster = self._roster(whole)
+
+    def mark(self, ended: int) -> str:
+        """Where the next run goes on, of the same questions."""
+        found = Mark(self._asked, ended, self.state, self.counting.state())
+        return msgspec.json.encode(found).decode()
+
+    def resume(self, said: str) -> int:
+        """Go on where an earlier run stood, if it began no later; until when it came, 0 where there was none."""
+        try:
+            mark = msgspec.json.decode(said or b"{}", type=Mark)
+        except msgspec.DecodeError:  # none, or of another version
+            return 0
+        early = mark.state.began <= self.job.began < mark.ended
+        if mark.asked != self._asked or not early or mark.ended > self.job.ended:
+            return 0
+        self.state, self.counting = mark.state, Counting(mark.tokens)
+        return mark.ended
+
+    @property
+    def _asked(self) -> list[str]:
+        return [self.source.server.place, self.job.cluster, str(self.job.step)]
 
     def _roster(self, whole: Stretch) -> dict[str, list[tuple[str, str]]]:
         """Every GPU that was seen at all on each node: UUID and model."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import msgspec
 
@@ -29,22 +30,31 @@ class Life(msgspec.Struct):
 
 
 class State(msgspec.Struct):
-    """began: of the whole past. pods, nodes: by uid. gpus, instances: by node's uid, those whose end was not told."""
+    """began: of the whole past. pods, nodes: by uid. gpus, instances: of a node's uid, those whose end was not told."""
 
     began: int
     pods: dict[str, Life] = {}
     nodes: dict[str, tuple[int, int]] = {}  # seen last, missed first
     gpus: set[tuple[str, str]] = set()
-    instances: dict[tuple[str, str, str], str] = {}  # with its profile
+    instances: set[tuple[str, str, str, str]] = set()  # with its profile
+
+
+class Mark(msgspec.Struct):
+    """How far a backfill came. asked: what else decides what is written. tokens: of agents/meter/tokens.py."""
+
+    asked: list[str]
+    ended: int
+    state: State
+    tokens: dict[str, Any]
 
 
 class Summary(msgspec.Struct):
     """What was found. missing: what of the metrics is absent, and what cannot be told without it. gaps: milliseconds
-    of which kube-state-metrics told nothing; seen, held: milliseconds of devices that were read while they were held,
-    and that were held at all."""
+    of which kube-state-metrics told nothing. resumed: until when all was there already, 0 where nothing was."""
 
     counts: Counter[str] = msgspec.field(default_factory=Counter)
     missing: list[str] = []
     notes: list[str] = []
     gaps: int = 0
+    resumed: int = 0
     warnings: list[str] = []

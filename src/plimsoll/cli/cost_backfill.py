@@ -39,6 +39,7 @@ SINCE = "30d"
 @click.option("--snapshot", type=click.Path(path_type=Path), metavar="FILE",
               help="The cluster, for uids and labels of its nodes; so does --context.")  # fmt: skip
 @options.cluster
+@click.option("--again", is_flag=True, help="Read also what an earlier run wrote: the server may know more by now.")
 @click.option("-o", "--output", type=click.Choice(("text", "json")), default="text", show_default=True)
 def command(
     url: str,
@@ -53,12 +54,13 @@ def command(
     snapshot: Path | None,
     kubeconfig: Path | None,
     context: str | None,
+    again: bool,
     output: str,
 ) -> None:
     """Write into the ledger what a Prometheus knows of the past.
 
     It reads what kube-state-metrics, dcgm-exporter and vLLM told, day by day, in queries that the server's limits
-    allow. Run it again, or after it was stopped: nothing counts twice.
+    allow. Stopped or killed, it goes on where it stood when it is run again; nothing counts twice.
 
     Moments that kube-state-metrics states (scheduled, completed, made) are exact. A pod that was deleted ends with the
     first scrape without it; one that came and went between two scrapes is not seen.
@@ -85,7 +87,7 @@ def command(
     if "://" not in place:
         Path(place).parent.mkdir(parents=True, exist_ok=True)
     job = Job(began=window.began, ended=window.ended, step=_step(step), cluster=cluster_label, platform=declared,
-              nodes=nodes)  # fmt: skip
+              nodes=nodes, again=again)  # fmt: skip
     with Prometheus(url, timeout=timeout, token=token) as server, bar("backfill") as progress:
         store = open_store(place)
         try:
@@ -113,10 +115,13 @@ def _show(found: Summary, window: Window, place: str, output: str) -> None:
         told = {"schemaVersion": 1, "ledger": where, "began": text(window.began), "ended": text(window.ended),
                 "records": {name: counts[name] for name in _RECORDS}, "holdsNamed": counts["holds named"],
                 "holdsByElimination": counts["holds by elimination"], "unwatchedSeconds": found.gaps / 1000,
+                "resumed": text(found.resumed) if found.resumed else None,
                 "missing": found.missing, "notes": found.notes, "warnings": found.warnings}  # fmt: skip
         click.echo(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
         return
     click.echo(f"{text(window.began)} to {text(window.ended)} is in {where}:")
+    if found.resumed:
+        click.echo(f"  until {text(found.resumed)} it was there already")
     for name, what in _RECORDS.items():
         if counts[name]:
             click.echo(f"  {counts[name]:>9,} {what}")

@@ -154,9 +154,9 @@ class Prometheus:
 
         yield from _pieces(ask, int((ended - began) / step + 1e-9) + 1, POINTS_MAX)
 
-    def names(self, pattern: str, began: float, ended: float) -> set[str]:
-        """Names of metrics that match a regular expression and had samples in a time."""
-        match = f'{{__name__=~"{pattern}"}}'
+    def names(self, pattern: str, began: float, ended: float, matchers: str = "") -> set[str]:
+        """Names of metrics that match a regular expression and had samples in a time. matchers: of labels, PromQL's."""
+        match = f'{{__name__=~"{pattern}"{"," + matchers if matchers else ""}}}'
         values = {"match[]": match, "start": _text(began), "end": _text(ended)}
         data = self._send("label/__name__/values", values, match)
         try:

@@ -53,6 +53,7 @@ class Past:
                 yield name, labels, (at + 13 * SECOND) / 1000, value
 
     def _cluster(self, at: int) -> Iterator[tuple[str, dict[str, str], float]]:
+        yield "kube_namespace_created", {"namespace": "default"}, 1_700_000_000
         for node in self.truth.nodes:
             if not node.began <= at < node.ended:
                 continue
