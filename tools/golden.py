@@ -1,4 +1,4 @@
-"""Write anew what tests/golden holds of renders, plans and bills. Review what git says has changed."""
+"""Write anew what tests/golden holds of renders, plans, bills and a diagnosis. Review what git says has changed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests import goldens
-from tests.unit.report import bills, planned
+from tests.unit.report import bills, diagnosed, planned
 
 
 def main() -> int:
@@ -21,7 +21,7 @@ def main() -> int:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(text, encoding="utf-8")
             count += 1
-    for kept in (planned, bills):
+    for kept in (planned, bills, diagnosed):
         kept.GOLDEN.mkdir(parents=True, exist_ok=True)
         for title, text in kept.files().items():
             (kept.GOLDEN / title).write_text(text, encoding="utf-8")

@@ -108,13 +108,12 @@ def _means(rows: Iterable[Held], source: str) -> dict[str, Value]:
         "tensor.mean": total["tensor"] / seen if profiled else None,
         "dram.mean": total["dram"] / seen if total["dram"] else None,
         "watts.mean": total["energy"] / seen if total["energy"] else None,
-        "memory.mean": total["memory"] / seen if total["memory"] else None,
     }
     count, coverage = sum(row.samples for row in rows), min(seen / span, 1.0)
     return {name: Value(value, source, count, coverage) for name, value in there.items() if value is not None}
 
 
-_SUMS = ("busy", "sm", "tensor", "dram", "energy", "memory")
+_SUMS = ("busy", "sm", "tensor", "dram", "energy")
 
 
 def _idleness(rows: Sequence[Held], source: str, coverage_min: float) -> dict[str, Value]:
@@ -128,7 +127,7 @@ def _idleness(rows: Sequence[Held], source: str, coverage_min: float) -> dict[st
     def value(number: float) -> Value:
         return Value(number, source, samples, coverage)
 
-    return {
+    found = {
         "held.gpus": value(len({(row.uuid, row.instance, row.pod) for row in rows})),
         "unused.gpus": value(len(unused)),
         "unused.minutes": value(max((row.span for row in unused), default=0) / MINUTE),
@@ -137,6 +136,11 @@ def _idleness(rows: Sequence[Held], source: str, coverage_min: float) -> dict[st
         "quiet.minutes": value(max((for_ for _, for_ in quiet), default=0) / MINUTE),
         "quiet.gpu_hours": value(sum(for_ * row.parts / WHOLE for row, for_ in quiet) / HOUR),
     }
+    for name, which in (("unused", unused), ("quiet", [row for row, _ in quiet])):
+        for signal, sum_ in (("memory", "memory"), ("watts", "energy")):
+            if total := sum(getattr(row, sum_) for row in which):
+                found[f"{name}.{signal}"] = value(total / sum(row.seen for row in which))
+    return found
 
 
 def _job(rows: Sequence[Held], source: str, coverage_min: float) -> dict[str, Value]:

@@ -165,12 +165,16 @@ def usage(run: Run, place: int, gpu: str, uid: str, at: int) -> Usage:
                     watts=read.watts, memory_mib=read.mib)  # fmt: skip
 
 
-def write(place: Path) -> None:
-    """A ledger of that day, merged."""
-    store = open_store(place)
-    ledger = Ledger(store)
+def fill(ledger: Ledger) -> None:
+    """That day into a ledger, merged."""
     ledger.write(records())
     ledger.seal(END)
+
+
+def write(place: Path) -> None:
+    """A ledger of that day."""
+    store = open_store(place)
+    fill(Ledger(store))
     store.close()
 
 
@@ -216,11 +220,18 @@ def exposed(names: Mapping[str, tuple[str, float]], *, honored: bool) -> Iterato
     yield from _hosts()
 
 
+CORES = {"loader": 3.9, "spare": 1.6}  # used by a pod; others use 2
+
+
+def owner(run: Run) -> tuple[str, str]:
+    """Kind and name of what owns a pod."""
+    return ("ReplicaSet", f"{run.workload}-7d4f9c8b65") if run.kind == "Deployment" else (run.kind, run.workload)
+
+
 def _hosts() -> Iterator[Exposed]:
     for run in RUNS:
         of = {"namespace": run.space, "pod": run.name}
-        cores = {"loader": 3.9, "spare": 1.6}.get(run.workload, 2.0)
-        owner = ("ReplicaSet", f"{run.workload}-7d4f9c8b65") if run.kind == "Deployment" else (run.kind, run.workload)
+        cores, (kind, made_by) = CORES.get(run.workload, 2.0), owner(run)
         for place, at in enumerate(range(START + STEP, END + 1, STEP)):
             if not START + run.began * HOUR <= at <= START + run.ended * HOUR:
                 continue
@@ -231,15 +242,15 @@ def _hosts() -> Iterator[Exposed]:
             yield "container_cpu_cfs_periods_total", of | {"container": "main"}, second, 10 * spent
             yield "container_cpu_cfs_throttled_periods_total", of | {"container": "main"}, second, 0.0
             yield "container_memory_working_set_bytes", of | {"container": "main"}, second, 60 * 2.0**30
-            yield "kube_pod_owner", of | {"owner_kind": owner[0], "owner_name": owner[1]}, second, 1.0
+            yield "kube_pod_owner", of | {"owner_kind": kind, "owner_name": made_by}, second, 1.0
             if run.model:
-                for name, value in _engine(run).items():
+                for name, value in engine(run).items():
                     yield f"vllm:{name}", of | {"model_name": run.model}, second, value * (
                         spent if name.endswith("_total") else 1.0
                     )  # fmt: skip
 
 
-def _engine(run: Run) -> dict[str, float]:
+def engine(run: Run) -> dict[str, float]:
     busy = run.workload == "decoder"
     return {
         "num_requests_running": 180.0 if busy else 6.0,
@@ -265,15 +276,15 @@ def objects() -> list[dict[str, Any]]:
             found.append(_pod(run))
             if run.kind != "Deployment":
                 continue
-            made_by = [{"kind": "Deployment", "name": run.workload, "controller": True}]
+            above = [{"kind": "Deployment", "name": run.workload, "controller": True}]
             found.append({"apiVersion": "apps/v1", "kind": "ReplicaSet",
                           "metadata": {"name": f"{run.workload}-7d4f9c8b65", "namespace": run.space,
-                                       "ownerReferences": made_by}})  # fmt: skip
+                                       "ownerReferences": above}})  # fmt: skip
     return found
 
 
 def _pod(run: Run) -> dict[str, Any]:
-    owner = f"{run.workload}-7d4f9c8b65" if run.kind == "Deployment" else run.workload
+    kind, made_by = owner(run)
     serve = ["--model", run.model, "--max-num-seqs=256"] if run.model else []
     cores = 75 if run.workload == "blind" else 0  # it leaves none to the free GPUs beside it
     return {
@@ -281,8 +292,7 @@ def _pod(run: Run) -> dict[str, Any]:
         "metadata": {
             "name": run.name, "namespace": run.space, "uid": f"uid-{run.name}",
             "labels": {"notebook-name": run.workload} if run.workload == "notebook" else {},
-            "ownerReferences": [{"kind": "ReplicaSet" if run.kind == "Deployment" else run.kind, "name": owner,
-                                 "controller": True}],
+            "ownerReferences": [{"kind": kind, "name": made_by, "controller": True}],
         },
         "spec": {"nodeName": run.node, "containers": [{
             "name": "main", "image": "vllm/vllm-openai:v0.12.0" if run.model else "python:3", "args": serve,

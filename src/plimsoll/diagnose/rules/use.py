@@ -26,7 +26,7 @@ def _some(count: float, of: float | None) -> str:
 
 
 @rule("D01", "never-used", Severity.WARNING, depths.ABSENT, "workload", do="stop it, or ask for fewer GPUs",
-      needs=("unused.gpus", "unused.minutes", "unused.gpu_hours", "held.gpus"), may=("memory.mean", "watts.mean"),
+      needs=("unused.gpus", "unused.minutes", "unused.gpu_hours", "held.gpus"), may=("unused.memory", "unused.watts"),
       limits=(UNUSED, UNUSED_ACT), explains="*")  # fmt: skip
 def never_used(of: Signals) -> Found | None:
     """GPUs are held that nothing ever ran on.
@@ -53,7 +53,7 @@ def never_used(of: Signals) -> Found | None:
 
 
 @rule("D02", "idle", Severity.WARNING, depths.ABSENT, "workload", do="stop it, or let it sleep",
-      needs=("quiet.gpus", "quiet.minutes", "quiet.gpu_hours", "held.gpus"), may=("memory.mean", "watts.mean"),
+      needs=("quiet.gpus", "quiet.minutes", "quiet.gpu_hours", "held.gpus"), may=("quiet.memory", "quiet.watts"),
       limits=(QUIET, QUIET_ACT), explains="*")  # fmt: skip
 def idle(of: Signals) -> Found | None:
     """GPUs were used once and have done nothing since.

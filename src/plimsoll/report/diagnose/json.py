@@ -14,11 +14,11 @@ from plimsoll.cost.window import text
 from plimsoll.diagnose.model import Diagnosis
 from plimsoll.diagnose.model import Finding as Cause
 from plimsoll.diagnose.signals import SIGNALS
+from plimsoll.report.cost.json import encoded, numeric
 from plimsoll.report.cost.words import exact
 from plimsoll.report.diagnose import words
 
 SCHEMA_VERSION = "plimsoll.dev/diagnosis/v1"
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,9 +128,10 @@ def _finding(answer: Diagnosis, each: Cause) -> Finding:
 
 
 def render(answer: Diagnosis) -> str:
-    return msgspec.json.format(_ENCODER.encode(document(answer)), indent=2).decode() + "\n"
+    return encoded(document(answer))
 
 
 def schema() -> dict[str, object]:
     """The JSON Schema of the document."""
-    return msgspec.json.schema(Document)
+    found: dict[str, object] = numeric(msgspec.json.schema(Document))
+    return found
