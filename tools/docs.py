@@ -14,8 +14,10 @@ import msgspec
 from plimsoll.cli.main import plimsoll
 from plimsoll.pillars import PILLARS, all_checks
 from plimsoll.report.cost.budget_json import schema as budget_schema
+from plimsoll.report.cost.inference_json import schema as inference_schema
 from plimsoll.report.cost.job_json import schema as job_schema
 from plimsoll.report.cost.json import schema as cost_schema
+from plimsoll.report.diagnose.json import schema as diagnosis_schema
 from plimsoll.report.json import schema as report_schema
 from plimsoll.report.page import page
 from plimsoll.report.plan.json import schema as plan_schema
@@ -33,6 +35,8 @@ def pages() -> dict[Path, str]:
     found[REFERENCE / "plan.schema.json"] = _json(plan_schema())
     found[REFERENCE / "budget.schema.json"] = _json(budget_schema())
     found[REFERENCE / "cost.schema.json"] = _json(cost_schema())
+    found[REFERENCE / "diagnosis.schema.json"] = _json(diagnosis_schema())
+    found[REFERENCE / "inference.schema.json"] = _json(inference_schema())
     found[REFERENCE / "job.schema.json"] = _json(job_schema())
     found[REFERENCE / "platform.schema.json"] = _json(platform_schema())
     found[REFERENCE / "cli.md"] = _help()

@@ -15,6 +15,7 @@ from plimsoll.errors import Exit
 
 VERBS = {
     "job": "What one job cost: its phases, its pods, the work it lost.",
+    "inference": "What requests and tokens cost, by model and tenant.",
     "budget": "What teams spent this month, will have spent, and may spend.",
     "backfill": "Write into the ledger what a Prometheus knows of the past.",
     "export": "Write a month as FOCUS data, or the whole ledger as Parquet.",

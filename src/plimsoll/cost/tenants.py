@@ -16,6 +16,7 @@ from plimsoll.cost.lines import CUTS, SUMS, By
 from plimsoll.cost.request import Weights, whole
 from plimsoll.cost.sample import HOUR
 from plimsoll.cost.schema import TOKENS, USAGE
+from plimsoll.cost.split import SCALE
 from plimsoll.cost.store import Store
 
 PARTS = 2**36  # of an hour's price: what one of a million requests pays is right to 1 in 70,000
@@ -168,7 +169,9 @@ def _parts() -> str:
 def _rows() -> list[str]:
     """Rows of those served, into b_row: first what is nobody's, then the others' parts of what is left."""
     columns = ", ".join(("pod", "node", "model", "request", "tenant", *SUMS))
-    idle_time = "CASE WHEN cost > 0 THEN quotient(time * idle, cost) ELSE 0 END"
+    # Money times time needs more than 128 bits: both amounts are made smaller first.
+    idle_time = f"""CASE WHEN cost >= {SCALE}
+        THEN quotient(time * quotient(idle, {SCALE}), quotient(cost, {SCALE})) ELSE 0 END"""
     own = {"cost": "idle", "idle": "idle", "time": "idled", "known": "LEAST(idled, known)", "holds": "holds"}
     nobody = {name: own.get(name, "0") for name in SUMS}
     left = {name: f"{name} - {nobody[name]}" for name in SUMS}

@@ -215,3 +215,10 @@ def test_a_job_by_its_name(place: Path) -> None:
     done = asked(place, "cost", "job", "research/nothing")
     assert done.returncode == 2
     assert "no job 'research/nothing'" in done.stderr
+
+
+def test_what_tokens_cost(place: Path) -> None:
+    done = asked(place, "cost", "inference", "--window", WINDOW)
+    assert done.returncode == 0, done.stderr
+    assert "models cost 1,680.000000 USD of 9,408.000000" in done.stdout
+    assert "an output token weighs" in done.stderr

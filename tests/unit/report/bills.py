@@ -13,6 +13,7 @@ from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.lines import By
 from plimsoll.cost.month import Budgets, budgets, limits
 from plimsoll.cost.price import Tariff
+from plimsoll.cost.served import Inference, inference
 from plimsoll.cost.statement import Statement, statement
 from plimsoll.cost.store import open_store
 from plimsoll.cost.window import DAY, Window
@@ -22,6 +23,10 @@ from plimsoll.report.cost import (
     budget_markdown,
     budget_table,
     csv,
+    inference_csv,
+    inference_json,
+    inference_markdown,
+    inference_table,
     job_json,
     job_markdown,
     job_table,
@@ -58,6 +63,12 @@ def month(of: Window = months.NOVEMBER) -> Budgets:
 
 
 @lru_cache(maxsize=1)
+def served() -> Inference:
+    query = Query(by="served", began=WEEK.began, ended=WEEK.ended)
+    return inference(ledger(), Tariff.of(months.platform()), query)
+
+
+@lru_cache(maxsize=1)
 def job() -> Job:
     """Of the last Monday: pushed out of spot after five hours, and done elsewhere."""
     platform = months.platform()
@@ -75,6 +86,10 @@ def files() -> dict[str, str]:
         "cost.csv": csv.render(week("job", top=2)),
         "spenders.txt": spenders_table.render(week("workload", top=3)),
         "spenders.md": spenders_markdown.render(week()),
+        "inference.txt": inference_table.render(served()),
+        "inference.md": inference_markdown.render(served()),
+        "inference.json": inference_json.render(served()),
+        "inference.csv": inference_csv.render(served()),
         "job.txt": job_table.render(job()),
         "job.md": job_markdown.render(job()),
         "job.json": job_json.render(job()),

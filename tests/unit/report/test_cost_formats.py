@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv as reader
 import json as plain
 from decimal import Decimal
+from fractions import Fraction
 from io import StringIO
 
 import jsonschema_rs
@@ -22,6 +23,11 @@ from plimsoll.report.cost import (
     budget_json,
     columns,
     csv,
+    inference,
+    inference_csv,
+    inference_json,
+    inference_markdown,
+    inference_table,
     job_json,
     job_markdown,
     job_table,
@@ -180,3 +186,28 @@ def test_a_job_is_the_sum_of_its_pods_in_every_form() -> None:
         assert "\x1b" not in text
         assert "\n# head" not in text
     assert "<script" not in job_markdown.render(hostile).replace("\\<script", "")
+
+
+def test_inference_adds_up_in_every_form() -> None:
+    found = bills.served()
+    document = plain.loads(inference_json.render(found), parse_float=Decimal)
+    jsonschema_rs.validate(inference_json.schema(), plain.loads(inference_json.render(found)))
+    assert sum(row["cost"] for row in document["rows"]) == document["cost"] == 840
+    assert all(row["promptCost"] + row["outputCost"] == row["cost"] for row in document["rows"])
+    sheet = list(reader.DictReader(StringIO(inference_csv.render(found))))
+    assert sum(Decimal(row["idle"]) for row in sheet) == document["idle"]
+    rows = tuple(msgspec.structs.replace(row, model=HOSTILE, tenant=HOSTILE) for row in found.rows)
+    hostile = msgspec.structs.replace(found, rows=rows)
+    for text in (inference_table.render(hostile), inference_markdown.render(hostile)):
+        assert "\x1b" not in text
+        assert "\n# head" not in text
+    assert "<script" not in inference_markdown.render(hostile).replace("\\<script", "")
+
+
+@pytest.mark.parametrize(
+    ("micro", "said"),
+    [(Fraction(25_641_025), "25.64"), (Fraction(1_234_567_890), "1,234.57"), (Fraction(1, 3), "3.33e-07"),
+     (Fraction(33_333), "0.03333"), (Fraction(0), "0.00"), (None, "")],
+)  # fmt: skip
+def test_prices_far_below_a_cent(micro: Fraction | None, said: str) -> None:
+    assert inference.price(micro) == said

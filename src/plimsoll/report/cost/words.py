@@ -26,7 +26,7 @@ _KWH = 3_600_000_000  # millijoules
 
 def money(micro: int) -> str:
     """Micro-units for people: two decimals."""
-    if 0 < abs(micro) < 5000:
+    if 0 < abs(micro) < 10_000:
         return "<0.01" if micro > 0 else ">-0.01"
     return f"{Decimal(micro) / 1_000_000:,.2f}"
 
