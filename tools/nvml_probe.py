@@ -75,8 +75,9 @@ def rounds(devices: Devices, phase: str, count: int, every: float, said: list[st
         line: dict[str, Any] = {"phase": phase, "at": round(time.time(), 3)}
         line["readings"] = msgspec.to_builtins(readings)
         line["processes"] = asked()
-        line["nvidia-smi"] = smi(f"--query-gpu={QUERY}")
-        line["apps"] = smi("--query-compute-apps=gpu_uuid,pid,used_gpu_memory")
+        line["nvidia-smi"] = smi(f"--query-gpu={QUERY}", "--format=csv,noheader")
+        line["apps"] = smi("--query-compute-apps=gpu_uuid,pid,used_gpu_memory", "--format=csv,noheader")
+        line["pmon"] = smi("pmon", "-c", "1", "-s", "u")[2:]
         line["said"] = list(said)
         print(json.dumps(line), flush=True)
 
@@ -99,10 +100,10 @@ def asked() -> list[dict[str, object]]:
     return found
 
 
-def smi(query: str) -> list[str]:
+def smi(*question: str) -> list[str]:
     if shutil.which("nvidia-smi") is None:
         return []
-    done = subprocess.run(["nvidia-smi", query, "--format=csv,noheader"], capture_output=True, text=True, check=False)
+    done = subprocess.run(["nvidia-smi", *question], capture_output=True, text=True, check=False)
     return done.stdout.strip().splitlines()
 
 
