@@ -115,7 +115,7 @@ class Tail:
         return [line for line in lines if len(line) <= LINE_MAX]
 
     def _open(self) -> bool:
-        """Open where we left off: our file, wherever it was moved, or the one that followed it. False: there is none."""
+        """Open where we left off: our file, wherever it was moved, or the one after it. False: there is none."""
         beside = self._beside()
         path = next((path for _, inode, path in beside if inode == self._place.inode), None)
         if path is None:
