@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,12 +99,13 @@ def command(
 
 
 def _step(given: str) -> int:
-    """Milliseconds. Raises InputError."""
-    from plimsoll.cost.window import since
+    """Milliseconds."""
+    from plimsoll.spec.values import Duration
 
-    span = since(given, _AGES).span
+    known = re.search(Duration.schema["pattern"], given)
+    span = int(Duration.read(given)) if known else 0
     if not _STEPS[0] <= span <= _STEPS[1]:
-        raise click.BadParameter(f"{given} is not from 5s to 1h", param_hint="--step")
+        raise click.BadParameter(f"{given[:60]} is not from 5s to 1h", param_hint="--step")
     return span
 
 
@@ -134,7 +136,6 @@ def _show(found: Summary, window: Window, place: str, output: str) -> None:
 
 
 _TOKEN_MAX = 1 << 16
-_AGES = 1 << 40
 _STEPS = 5_000, 3_600_000
 _RECORDS = {
     "Node": "nodes, once a day each",
