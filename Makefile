@@ -6,6 +6,7 @@
 # make bench   the performance bars, each figure printed
 # make record  the practised platform recorded from the lab, healthy and with each fault
 # make golden  what render makes of each example, written anew for review
+# make focus   a generated month as FOCUS data, judged by the FinOps Foundation's validator (needs Python 3.12)
 # make soak    what takes too long for make test: every fault given live, 500 nodes with 5,000 pods, 120 kills of apply
 # make docs    generate docs/reference anew
 # make lock    compile requirements/*.lock anew
@@ -13,7 +14,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 
-.PHONY: demo lab test check fix bench record golden soak docs lock clean
+.PHONY: demo lab test check fix bench record golden focus soak docs lock clean
 
 demo: .venv/core.stamp
 	@mkdir -p build/demo
@@ -50,6 +51,9 @@ record: .venv/dev.stamp
 
 golden: .venv/dev.stamp
 	$(BIN)/python tools/golden.py
+
+focus: .venv/dev.stamp
+	$(BIN)/python tools/focus_check.py
 
 soak: .venv/dev.stamp
 	$(BIN)/plimsoll lab build

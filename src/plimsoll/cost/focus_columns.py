@@ -84,8 +84,8 @@ def columns(version: Version, issuer: Issuer, billed: tuple[str, str], charged: 
     """Every column by name, as SQL, in order. billed, charged: SQL of the bounds of the month and of the period."""
     platform = quoted(issuer.platform)
     what = _case("class", {key: f"GPU time: {text}" for key, text in (HELD | UNUSED).items()}, "'Tokens answered'")
-    price_id = "concat_ws('/', NULLIF(provider, ''), NULLIF(region, ''), NULLIF(instance_type, ''), {0}, capacity)"
     sku = "COALESCE(NULLIF(sku, ''), 'GPU')"
+    parts = ", ".join(f"NULLIF({name}, '')" for name in ("provider", "region", "instance_type", "capacity"))
     found = {
         "BilledCost": _MONEY,
         "BillingAccountId": quoted(issuer.account),
@@ -121,7 +121,7 @@ def columns(version: Version, issuer: Issuer, billed: tuple[str, str], charged: 
         "SkuId": sku,
         "SkuMeter": "'GPU time'",
         "SkuPriceDetails": _object({"InstanceType": "instance_type"}, "'{\"GpuCount\":1}'"),
-        "SkuPriceId": price_id.format(sku),
+        "SkuPriceId": f"concat_ws('/', {sku}, {parts})",
     }
     found |= _resources(issuer) if version == "1.2" else _allocated(issuer)
     return {name: found[name] for name in sorted(found)} | _own()
