@@ -100,6 +100,7 @@ def command(
     plimsoll diagnose team/vision --since 7d --prometheus http://localhost:9090
     plimsoll diagnose --snapshot prod.plimsoll --explain D52
     """
+    from plimsoll.cli.progress import bar
     from plimsoll.diagnose.gather import gather
     from plimsoll.diagnose.rules import RULES
     from plimsoll.diagnose.run import diagnose
@@ -112,7 +113,8 @@ def command(
             stack.callback(ledger.store.close)
         sources = _sources(stack, platform, ledger, prometheus, cluster)
         window = _window(since, between, cluster, recorded=ledger is not None or prometheus is not None)
-        found = gather(sources, window, coverage_min=min_coverage)
+        told = stack.enter_context(bar("looking"))
+        found = gather(sources, window, coverage_min=min_coverage, told=told)
     subjects = _chosen(found.subjects, target) if target else found.subjects
     answer = diagnose(subjects, RULES, found.answer, coverage_min=min_coverage)
     _print(answer, output, rule)

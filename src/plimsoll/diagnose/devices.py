@@ -11,12 +11,11 @@ from typing import NamedTuple
 
 from plimsoll.cost.sample import IDLE, WHOLE, parts
 from plimsoll.cost.window import Window
-from plimsoll.diagnose.grid import Grid, Values, ask, known, quantile, unevenness
+from plimsoll.diagnose.grid import Asker, Grid, Values, known, quantile, unevenness
 from plimsoll.diagnose.held import Held
 from plimsoll.diagnose.model import MINUTE, MINUTES_MIN, Value
 from plimsoll.diagnose.queries import DEVICE, DEVICE_RATES, HOLDERS, OWNERS, filled, slowed
 from plimsoll.gpus import catalogue
-from plimsoll.kube.prometheus import Prometheus
 
 SOURCE = "prometheus"
 UNDER_LOAD = 0.5  # use from which the clock of a GPU says how fast it is
@@ -45,17 +44,17 @@ def device_of(labels: Mapping[str, str]) -> Device | None:
 class Devices:
     """The series of every device over a window, asked for one metric at a time."""
 
-    def __init__(self, prometheus: Prometheus, window: Window) -> None:
+    def __init__(self, asker: Asker, window: Window) -> None:
         self.grid = Grid.of(window)
         self.window = window
-        self._prometheus = prometheus
+        self._asker = asker
         self.series: dict[str, Series] = {name: self._ask(query) for name, query in DEVICE.items()}
         span = f"{max(300, round(2 * self.grid.step))}s"
         for name, metric in DEVICE_RATES.items():
             self.series[name] = self._ask(slowed(metric, span))
 
     def _ask(self, query: str) -> Series:
-        return {(key[0], key[1]): found for key, found in ask(self._prometheus, query, self.grid, device_of).items()}
+        return {(key[0], key[1]): found for key, found in self._asker.ranged(query, self.grid, device_of).items()}
 
     def _of(self, name: str, row: Held) -> list[float]:
         """The values of a metric while a pod held a device."""
@@ -71,7 +70,7 @@ class Devices:
             device = device_of(labels)
             return (*device, labels.get("namespace", ""), labels.get("pod", "")) if device else None
 
-        held = ask(self._prometheus, HOLDERS, self.grid, key)
+        held = self._asker.ranged(HOLDERS, self.grid, key)
         owners = self._owners()
         gpus: dict[str, set[str]] = defaultdict(set)
         for labels, _ in held.values():
@@ -104,7 +103,7 @@ class Devices:
         span = f"{round(self.window.span / 1000)}s"
         query = filled(OWNERS, rate="", span=span, namespaces="")
         found = {}
-        for labels, *_ in self._prometheus.instant(query, at=self.window.ended / 1000):
+        for labels, *_ in self._asker.instant(query, at=self.window.ended / 1000):
             pod = labels.get("namespace", ""), labels.get("pod", "")
             found[pod] = labels.get("owner_kind", ""), labels.get("owner_name", "")
         return found

@@ -13,13 +13,14 @@ import msgspec
 from plimsoll.cost.bill import Query
 from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.price import Tariff
-from plimsoll.cost.window import Window, reach
+from plimsoll.cost.window import Window, millis, reach, text
 from plimsoll.diagnose import cluster, held, ledger, pods
 from plimsoll.diagnose import queues as kueue
 from plimsoll.diagnose.devices import SOURCE, Devices, Gpu
+from plimsoll.diagnose.grid import Asker, Progress
 from plimsoll.diagnose.held import Held
 from plimsoll.diagnose.ledger import Costs, Read
-from plimsoll.diagnose.model import Diagnosis, Facts, Money, Signals, Subject, Value
+from plimsoll.diagnose.model import HOUR, Diagnosis, Facts, Money, Signals, Subject, Value
 from plimsoll.errors import IncompleteError
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import labels, name
@@ -49,8 +50,15 @@ class Gathered(msgspec.Struct, frozen=True, kw_only=True):
     answer: Diagnosis
 
 
-def gather(sources: Sources, window: Window, *, coverage_min: float) -> Gathered:
-    """Raises IncompleteError where no source says anything of the window."""
+def _quiet(_what: str, _done: int, _all: int) -> None:
+    """Tells nobody."""
+
+
+def gather(sources: Sources, window: Window, *, coverage_min: float, told: Progress = _quiet) -> Gathered:
+    """Raises IncompleteError where no source says anything of the window.
+
+    told: is called while a Prometheus is asked.
+    """
     snapshot, notes = sources.snapshot, []
     read = costs = None
     measured = window.span
@@ -67,17 +75,22 @@ def gather(sources: Sources, window: Window, *, coverage_min: float) -> Gathered
     if read is None and sources.prometheus is None and snapshot is None:
         raise IncompleteError(notes[0] if notes else "nothing to look at", hint="--window names an earlier time.")
     names = _names(read.rows if read else [])
-    devices = Devices(sources.prometheus, window) if sources.prometheus else None
+    asker = Asker(sources.prometheus, told) if sources.prometheus else None
+    devices = Devices(asker, window) if asker else None
     rows = read.rows if read else devices.rows(_pods(snapshot)) if devices else []
     if read and read.skipped:
         notes.append(f"only the {ledger.WORKLOADS_MAX:,} largest workloads were looked at, not {read.skipped:,} more")
     subjects = [
-        *_workloads(sources, window, rows, read, devices, coverage_min, names),
+        *_workloads(sources, window, rows, read, devices, asker, coverage_min, names),
         *_teams(sources, window, rows, read),
         *(_nodes(snapshot) if snapshot else ()),
         *(_gpus(devices.gpus(rows), rows, costs) if devices else ()),
-        *_queues(sources, window),
+        *_queues(snapshot, asker, window),
     ]
+    if asker and sources.prometheus:
+        notes += [*asker.notes, *(f"Prometheus says: {each}" for each in sources.prometheus.warnings)]
+    if snapshot and snapshot.taken_at and not _near(millis(snapshot.taken_at), window):
+        notes.append(f"the objects are of {text(millis(snapshot.taken_at))}, which is not in the window")
     answer = Diagnosis(
         began=window.began, ended=window.ended, measured=measured, currency=costs.currency if costs else "",
         findings=(), unknown=(), asked=0, cost=costs.total if costs else None, sources=tuple(_said(sources, read)),
@@ -85,6 +98,10 @@ def gather(sources: Sources, window: Window, *, coverage_min: float) -> Gathered
     )  # fmt: skip
     priced = [_priced(each, costs) for each in subjects] if costs else subjects
     return Gathered(subjects=priced, answer=answer)
+
+
+def _near(moment: int, window: Window) -> bool:
+    return window.began <= moment <= window.ended + HOUR
 
 
 def _checkpoint(platform: Platform | None) -> int:
@@ -128,11 +145,12 @@ def _workloads(
     rows: list[Held],
     read: Read | None,
     devices: Devices | None,
+    asker: Asker | None,
     coverage_min: float,
     names: Mapping[tuple[str, str], str],
 ) -> Iterator[Signals]:
     objects = cluster.workloads(sources.snapshot, names, window) if sources.snapshot else {}
-    hosts = pods.Pods(sources.prometheus, window, rows) if sources.prometheus and rows else None
+    hosts = pods.Pods(asker, window, rows) if asker and rows else None
     spaces = _team_of(sources)
     own = held.by_workload(rows)
     for key in sorted({*own, *objects}):
@@ -211,11 +229,11 @@ def _gpus(found: Mapping[str, Gpu], rows: Iterable[Held], costs: Costs | None) -
                       tokens=frozenset({f"workload/{gpu.workload}"}))  # fmt: skip
 
 
-def _queues(sources: Sources, window: Window) -> Iterator[Signals]:
+def _queues(snapshot: Snapshot | None, asker: Asker | None, window: Window) -> Iterator[Signals]:
     """Objects tell which workloads would fit; metrics only how many wait."""
-    found = kueue.queues(sources.snapshot, window) if sources.snapshot else {}
-    if not found and sources.prometheus:
-        found = pods.queues(sources.prometheus, window)
+    found = kueue.queues(snapshot, window) if snapshot else {}
+    if not found and asker:
+        found = pods.queues(asker, window)
     for queue in sorted(found):
         yield Signals(subject=Subject("queue", queue), values=found[queue])
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from math import ceil, isfinite, isnan, nan
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, NamedTuple
 
 from plimsoll.cost.window import Window
-from plimsoll.kube.prometheus import Prometheus
+from plimsoll.diagnose.queries import DEVICE, DEVICE_RATES, ENGINE, POD, QUEUE
+from plimsoll.errors import ClusterError
+from plimsoll.kube.prometheus import Prometheus, Sample
 
 POINTS = 288  # of a window: every five minutes of a day
 STEP_MIN = 30.0  # seconds; exporters are asked no more often
@@ -17,6 +21,12 @@ if TYPE_CHECKING:
     Values = array[float]  # one for each moment of the grid; NaN where nothing was said
 else:
     Values = array  # which Python 3.11 does not subscript
+
+Found = dict[tuple[str, ...], tuple[dict[str, str], Values]]  # labels and values, by what tells series apart
+Progress = Callable[[str, int, int], None]
+QUERIES = len(DEVICE) + len(DEVICE_RATES) + len(POD) + len(ENGINE) + len(QUEUE) + 3
+_FAILURES_MAX = 3  # one after the other; then nobody answers
+_METRIC = re.compile(r"\b(?:DCGM|container|kube|kueue|vllm)[a-zA-Z0-9_:]*_[a-zA-Z0-9_]+")
 
 
 class Grid(NamedTuple):
@@ -49,26 +59,59 @@ class Grid(NamedTuple):
         return array("d", [nan]) * self.points
 
 
-def ask(
-    prometheus: Prometheus, query: str, grid: Grid, key: Callable[[dict[str, str]], tuple[str, ...] | None]
-) -> dict[tuple[str, ...], tuple[dict[str, str], Values]]:
-    """The series of an expression by what `key` makes of their labels; those of which it makes None are left out.
+class Asker:
+    """A Prometheus that is asked one query after the other. What one of them cannot tell is missing, and noted; a
+    server that is not there, or goes away, ends it: ClusterError.
 
-    Of two series with one key the larger values count.
+    told: is called with what is asked next, how many were, and how many there are.
     """
-    found: dict[tuple[str, ...], tuple[dict[str, str], Values]] = {}
-    for labels, points in prometheus.ranged(query, grid.began, grid.ended, grid.step):
-        name = key(labels)
-        if name is None:
-            continue
-        if name not in found:
-            found[name] = labels, grid.empty()
-        values = found[name][1]
-        for moment, value in points:
-            place = grid.place(moment)
-            if 0 <= place < grid.points and isfinite(value) and not values[place] >= value:
-                values[place] = value
-    return found
+
+    def __init__(self, prometheus: Prometheus, told: Progress = lambda _what, _done, _all: None) -> None:
+        self._prometheus = prometheus
+        self._told = told
+        self._done = self._failed = 0
+        self.notes: dict[str, None] = {}
+        prometheus.instant("vector(1)")
+
+    def ranged(self, query: str, grid: Grid, key: Callable[[dict[str, str]], tuple[str, ...] | None]) -> Found:
+        """The series of an expression by what `key` makes of their labels; those of which it makes None are left out.
+
+        Of two series with one key the larger values count.
+        """
+        found: Found = {}
+        with self._asking(query):
+            for labels, points in self._prometheus.ranged(query, grid.began, grid.ended, grid.step):
+                name = key(labels)
+                if name is None:
+                    continue
+                if name not in found:
+                    found[name] = labels, grid.empty()
+                values = found[name][1]
+                for moment, value in points:
+                    place = grid.place(moment)
+                    if 0 <= place < grid.points and isfinite(value) and not values[place] >= value:
+                        values[place] = value
+            return found
+        return {}
+
+    def instant(self, query: str, at: float) -> list[Sample]:
+        with self._asking(query):
+            return [each for each in self._prometheus.instant(query, at=at) if isfinite(each.value)]
+        return []
+
+    @contextmanager
+    def _asking(self, query: str) -> Iterator[None]:
+        self._told(" ".join(_METRIC.findall(query)[:1]), self._done, QUERIES)
+        self._done += 1
+        try:
+            yield
+            self._failed = 0
+        except ClusterError as error:
+            self._failed += 1
+            if self._failed > _FAILURES_MAX:
+                raise
+            name = next(iter(_METRIC.findall(query)), query[:60])
+            self.notes[f"what asks for {name} was not answered: {error.what[:200]}"] = None
 
 
 def known(values: Iterable[float]) -> list[float]:

@@ -187,7 +187,7 @@ def _facts(rows: Sequence[Held], judged: Sequence[Held]) -> Facts:
     return Facts(
         team=rows[0].team, owner=one("owner"), sku=sku, profile=profile, cut=cut,
         shared=any(row.shared for row in rows), serves=any(row.model for row in rows),
-        batch=any(row.job for row in rows), pod=order[0].pod,
+        batch=any(row.job for row in rows), pod=order[0].pod if order[0].open else "",
         nodes=tuple(sorted({row.node for row in rows})), memory_mib=memory_mib(sku, profile, cut=cut),
     )  # fmt: skip
 

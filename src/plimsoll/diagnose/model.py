@@ -47,7 +47,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     owner: the kind of the outermost owner. interactive: a notebook or the like. serves: it answers requests.
     batch: it is a job that ends. sku, profile: of the devices it holds, "" where they differ; profile also where they
     are whole. cut: whether they are MIG instances. shared: several pods hold them. memory_mib: of one device.
-    pod: one of its pods, for commands. nodes: where they are.
+    pod: one of its pods, for commands; "" where all have ended. nodes: where they are.
     """
 
     team: str = ""

@@ -9,11 +9,10 @@ from statistics import fmean
 
 from plimsoll.cost.window import Window
 from plimsoll.diagnose.devices import SOURCE
-from plimsoll.diagnose.grid import Grid, Values, ask, known, quantile
+from plimsoll.diagnose.grid import Asker, Grid, Values, known, quantile
 from plimsoll.diagnose.held import Held
 from plimsoll.diagnose.model import MINUTE, MINUTES_MIN, Value
 from plimsoll.diagnose.queries import ENGINE, POD, QUEUE, RESTARTS, filled
-from plimsoll.kube.prometheus import Prometheus
 
 Pod = tuple[str, str]
 _SPACES_MAX = 50  # namespaces named in a query; with more all are asked for
@@ -27,7 +26,7 @@ def _pod(labels: dict[str, str]) -> Pod | None:
 class Pods:
     """The series of every pod of some workloads over a window."""
 
-    def __init__(self, prometheus: Prometheus, window: Window, rows: Iterable[Held]) -> None:
+    def __init__(self, asker: Asker, window: Window, rows: Iterable[Held]) -> None:
         self.grid = grid = Grid.of(window)
         spaces = sorted({row.workload.partition("/")[0] for row in rows})
         named = f'namespace=~"{"|".join(map(re.escape, spaces))}"' if len(spaces) <= _SPACES_MAX else 'namespace!=""'
@@ -38,9 +37,9 @@ class Pods:
         }
         self._series: dict[str, dict[tuple[str, ...], Values]] = {}
         for name, query in (*POD.items(), *ENGINE.items()):
-            found = ask(prometheus, filled(query, **fill), grid, _pod)
+            found = asker.ranged(filled(query, **fill), grid, _pod)
             self._series[name] = {key: values for key, (_, values) in found.items()}
-        again = prometheus.instant(filled(RESTARTS, **fill), at=window.ended / 1000)
+        again = asker.instant(filled(RESTARTS, **fill), at=window.ended / 1000)
         self._restarts = {pod: value for labels, _, value in again if (pod := _pod(labels))}
 
     def workload(self, rows: Sequence[Held]) -> dict[str, Value]:
@@ -120,14 +119,14 @@ _ENGINE: dict[str, tuple[str, Callable[[_Moments], float]]] = {
 }
 
 
-def queues(prometheus: Prometheus, window: Window) -> dict[str, dict[str, Value]]:
+def queues(asker: Asker, window: Window) -> dict[str, dict[str, Value]]:
     """By ClusterQueue: how long work has waited beside free quota of its cohort, up to the end of the window."""
     grid = Grid.of(window)
 
     def key(labels: dict[str, str]) -> tuple[str, ...] | None:
         return (labels.get("cohort", ""), labels["cluster_queue"]) if labels.get("cluster_queue") else None
 
-    series = {name: ask(prometheus, query, grid, key) for name, query in QUEUE.items()}
+    series = {name: asker.ranged(query, grid, key) for name, query in QUEUE.items()}
     free: dict[str, list[float]] = defaultdict(lambda: [0.0] * grid.points)
     cohorts = {}
     for (cohort, queue), (_, quota) in series["quota"].items():

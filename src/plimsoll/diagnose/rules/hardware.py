@@ -5,6 +5,7 @@ from __future__ import annotations
 from plimsoll.check.model import Severity
 from plimsoll.diagnose import depths
 from plimsoll.diagnose.model import Found, Limit, Signals, rule
+from plimsoll.diagnose.remedies import name_of
 
 SLOW = Limit(0.85, "R", "of the median SM clock of a job's GPUs under load, below which one is a straggler")
 HOT = Limit(0.05, "R", "of the time slowed down by heat or power")
@@ -12,7 +13,7 @@ HARD = Limit(0.20, "R", "of the time slowed down by power, from which somebody s
 
 
 def _node(of: Signals) -> str:
-    return of.subject.name.partition("/")[0]
+    return name_of(of.subject.name.partition("/")[0])
 
 
 @rule("D41", "straggler", Severity.WARNING, depths.HARDWARE, "gpu", do="cordon the node",

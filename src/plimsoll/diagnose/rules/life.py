@@ -5,7 +5,7 @@ from __future__ import annotations
 from plimsoll.check.model import Severity
 from plimsoll.diagnose import depths
 from plimsoll.diagnose.model import HOUR, Found, Limit, Signals, rule
-from plimsoll.diagnose.remedies import edit, place
+from plimsoll.diagnose.remedies import edit, name_of, place
 from plimsoll.diagnose.signals import shown
 
 USED_OF_LIMIT = Limit(0.2, "J", "of their time limits, below which jobs ask for far too long")
@@ -45,8 +45,9 @@ def slow_start(of: Signals) -> Found | None:
     namespace, name = place(of)
     return Found(
         f"Pods of {of.subject.name} hold their GPUs for {shown('start.minutes', of['start.minutes'])} before they run",
-        f"kubectl -n {namespace} get events --field-selector involvedObject.name={of.facts.pod or name}   # Pulling, "
-        "Mounting\nan image that is pulled before (a DaemonSet), a registry near by; weights in a cache on the node",
+        f"kubectl -n {namespace} get events --field-selector involvedObject.name={name_of(of.facts.pod) or name}"
+        "   # Pulling, Mounting\nan image that is pulled before (a DaemonSet), a registry near by; "
+        "weights in a cache on the node",
         wasted=of.money.starting if of.money else None,
     )
 
@@ -65,7 +66,7 @@ def churn(of: Signals) -> Found | None:
     return Found(
         f"Containers of {of.subject.name} restarted {of['restarts']:.0f} times and took "
         f"{shown('ready.minutes', of['ready.minutes'])} each time",
-        f"kubectl -n {namespace} logs {of.facts.pod or name} --previous",
+        f"kubectl -n {namespace} logs {name_of(of.facts.pod) or name} --previous",
         wasted=of.money.of_time(lost * HOUR) if of.money else None,
         confidence="medium",
     )

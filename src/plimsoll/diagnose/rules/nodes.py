@@ -7,7 +7,7 @@ from math import ceil
 from plimsoll.check.model import Severity
 from plimsoll.diagnose import depths
 from plimsoll.diagnose.model import HOUR, Found, Limit, Signals, rule
-from plimsoll.diagnose.remedies import edit
+from plimsoll.diagnose.remedies import edit, name_of
 
 FRAGMENTED = Limit(61, "J", "minutes on more nodes than it needs, after which a job is fragmented")
 CORES_LEFT = Limit(2, "R", "free CPU cores, below which a free GPU can be given to nobody")
@@ -48,7 +48,7 @@ def stranded(of: Signals) -> Found | None:
     return Found(
         f"{of['free.gpus']:.0f} GPUs of {of.subject.name} are free beside {of['free.cores']:.1f} cores and "
         f"{of['free.memory'] / 1024:,.1f} GiB",
-        f"kubectl describe node {of.subject.name}   # who asked for them\n"
+        f"kubectl describe node {name_of(of.subject.name)}   # who asked for them\n"
         "CPU and memory in the team's quota bound what goes with a GPU; pods without GPUs belong on other nodes",
         wasted=of.money.unused if of.money else None,
         confidence="medium",
@@ -67,7 +67,7 @@ def slices_unwanted(of: Signals) -> Found | None:
     return Found(
         f"{of['free.unwanted']:.0f} MIG instances of {of.subject.name} are free, and {of['wanted.pods']:.0f} pods wait "
         "for other profiles",
-        f"kubectl get node {of.subject.name} -L nvidia.com/mig.config   # what it is cut into\n"
+        f"kubectl get node {name_of(of.subject.name)} -L nvidia.com/mig.config   # what it is cut into\n"
         "partition.mig.layout of its pool in platform.yaml, then: plimsoll plan -f platform.yaml",
         wasted=of.money.unused if of.money else None,
         confidence="medium",
@@ -88,7 +88,8 @@ def queue_holds_back(of: Signals) -> Found | None:
     return Found(
         f"{of['queue.waiting']:.0f} workloads wait in {of.subject.name} for {of['queue.wanted']:.0f} devices while "
         f"{of['queue.free']:.0f} of its quota are free",
-        f"plimsoll check --pillar queueing   # why each of them waits\nkubectl describe clusterqueue {of.subject.name}",
+        "plimsoll check --pillar queueing   # why each of them waits\n"
+        f"kubectl describe clusterqueue {name_of(of.subject.name)}",
         wasted=of.money.of_time(devices * waited * HOUR) if of.money else None,
         confidence="medium",
     )
@@ -114,5 +115,5 @@ def inadmissible(of: Signals) -> Found | None:
     return Found(
         f"{of['queue.inadmissible']:.0f} workloads of {of.subject.name} cannot be admitted as things are",
         f"kubectl get workloads -A   # whose RESERVED IN is empty waits\n"
-        f"plimsoll check --pillar queueing\nkubectl describe clusterqueue {of.subject.name}",
+        f"plimsoll check --pillar queueing\nkubectl describe clusterqueue {name_of(of.subject.name)}",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from plimsoll.check.model import Severity
 from plimsoll.diagnose import depths
 from plimsoll.diagnose.model import HOUR, Found, Limit, Signals, rule
-from plimsoll.diagnose.remedies import inside, shrink
+from plimsoll.diagnose.remedies import inside, name_of, shrink
 from plimsoll.diagnose.signals import shown
 
 UNUSED = Limit(60, "J", "minutes without any use, before somebody is told")
@@ -91,7 +91,7 @@ def low_efficiency(of: Signals) -> Found | None:
         return None
     return Found(
         f"Team {of.subject.name} used {of['busy.mean']:.0%} of {of['held.gpu_hours']:,.0f} GPU-hours",
-        f"plimsoll diagnose team/{of.subject.name}\nplimsoll cost --by workload",
+        f"plimsoll diagnose team/{name_of(of.subject.name)}\nplimsoll cost --by workload",
         wasted=round(of.money.cost * (1 - of["busy.mean"] / TARGET)) if of.money else None,
         confidence="medium",
     )
