@@ -24,6 +24,10 @@ CUTS: tuple[tuple[str, dict[str, Any], tuple[str, ...]], ...] = (
     ("A100-SXM4-80GB", {"mig": {"layout": {"1g.10gb": 7}, "strategy": "single"}}, ("1g.10gb",)),
     ("H100-SXM5-80GB", {"mig": {"layout": "auto"}}, ("1g.10gb", "3g.40gb")),
 )  # fmt: skip
+PRICES: tuple[dict[str, Any], ...] = (
+    {"perNodeHour": 12.5},
+    {"owned": {"capex": 280_000, "years": 5, "watts": 6500, "pue": 1.3, "perKwh": 0.14, "upkeep": 9000}},
+)
 MODELS = ("meta-llama/Llama-3.1-8B-Instruct", "/models/own", "pvc://weights/llama", "acme/scorer")
 
 
@@ -46,7 +50,7 @@ def _pool(draw: st.DrawFn, at: int) -> Pool:
     if draw(st.booleans()):
         pool["taints"] = [{"key": "nvidia.com/gpu"}, {"key": f"acme.example/pool-{at}", "value": "true"}]
     if draw(st.booleans()):
-        pool["price"] = {"perNodeHour": 12.5, "source": "list price", "asOf": "2026-11-01"}
+        pool["price"] = {**draw(st.sampled_from(PRICES)), "source": "list price", "asOf": "2026-11-01"}
     return pool, units
 
 

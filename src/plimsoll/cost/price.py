@@ -15,6 +15,7 @@ from plimsoll.cost.sample import Quote
 from plimsoll.gpus import prices
 from plimsoll.spec import derive
 from plimsoll.spec.model import Platform
+from plimsoll.spec.pools import Price
 
 _MICRO = 1_000_000
 _HOURS_A_YEAR = 8766
@@ -77,7 +78,7 @@ class Tariff(msgspec.Struct, frozen=True):
     def of(cls, platform: Platform) -> Tariff:
         """The prices a declaration makes known."""
         declared = {
-            name: (int(pool.price.per_node_hour), f"platform.yaml, {pool.price.as_of}: {pool.price.source}")
+            name: (per_hour(pool.price), f"platform.yaml, {pool.price.as_of}: {pool.price.source}")
             for name, pool in derive.pools_by_name(platform).items()
             if pool.price
         }
@@ -124,6 +125,15 @@ class Tariff(msgspec.Struct, frozen=True):
 
 def _day(moment: int) -> date:
     return datetime.fromtimestamp(moment / 1000, UTC).date()
+
+
+def per_hour(price: Price) -> int:
+    """What an hour of a node costs as a declaration says, micro-units."""
+    if price.owned is None:
+        return int(price.per_node_hour or 0)
+    own = price.owned
+    upkeep = round(own.upkeep / _HOURS_A_YEAR)
+    return owned(capex=own.capex, years=own.years, watts=own.watts, pue=own.pue, per_kwh=own.per_kwh, upkeep=upkeep)
 
 
 def owned(*, capex: int, years: int, watts: int, pue: float, per_kwh: int, upkeep: int = 0) -> int:

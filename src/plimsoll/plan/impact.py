@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
+from plimsoll.cost.price import per_hour
 from plimsoll.gpus import mig, prices
 from plimsoll.kube import kinds, nodes, pods
 from plimsoll.kube.objects import Obj, Ref, items, labels, name, namespace, text
@@ -199,7 +200,7 @@ def _price(platform: Platform, pool: Pool) -> float | None:
     """Of one node and hour: as declared, else of the price book; None where neither knows it in this currency."""
     currency = platform.observability.costs.currency
     if pool.price is not None:
-        return float(pool.price.per_node_hour.units) if pool.price.currency == currency else None
+        return per_hour(pool.price) / 1_000_000 if pool.price.currency == currency else None
     provider, known = _PROVIDERS.get(platform.cluster.provider), derive.sku(pool)
     if provider is None or known is None or currency != "USD":
         return None

@@ -19,6 +19,7 @@ from plimsoll.spec.values import (
     Positive,
     Text,
     Word,
+    default,
 )
 
 POOL_LABEL = "plimsoll.dev/pool"
@@ -44,14 +45,31 @@ class Nodes(Section, frozen=True, kw_only=True):
     max: Positive
 
 
+class Owned(Section, frozen=True, kw_only=True):
+    """A node that is one's own. An hour of it costs its purchase over its life, its power, its upkeep.
+
+    capex: what one node cost, installed. years: over which it is written off.
+    watts: its mean draw. pue: what the building draws for each watt of it, from 1. per_kwh: price of electricity.
+    upkeep: space, support and people for one node and one year.
+    """
+
+    capex: Money
+    years: Annotated[int, Meta(ge=1, le=50, title="a whole number of years from 1 to 50")]
+    watts: Positive
+    pue: Annotated[float, Meta(ge=1, le=10, title="a number from 1 to 10")]
+    per_kwh: Money
+    upkeep: Money = default(Money(0))
+
+
 class Price(Section, frozen=True, kw_only=True):
     """What a node costs.
 
-    per_node_hour: price of one whole node for one hour, without its currency.
+    per_node_hour: price of one whole node for one hour, without its currency; or owned: what makes it up.
     currency: ISO 4217 code. source: where the price comes from. as_of: the day it was true.
     """
 
-    per_node_hour: Money
+    per_node_hour: Money | None = None
+    owned: Owned | None = None
     currency: Currency = "USD"
     source: Text
     as_of: Date

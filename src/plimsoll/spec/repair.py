@@ -26,7 +26,8 @@ NAMELESS = "*"
 # What a required field holds where the file's cannot be read; on the generous side, where rules compare it.
 STAND_INS: dict[str, Any] = {
     "Pool.name": "nameless", "Pool.gpu": "not known", "Pool.gpusPerNode": 64, "Nodes.max": 1_000_000,
-    "Price.perNodeHour": 0, "Price.source": "not known", "Price.asOf": "1970-01-01",
+    "Owned.capex": 0, "Owned.years": 1, "Owned.watts": 1, "Owned.pue": 1, "Owned.perKwh": 0,
+    "Price.source": "not known", "Price.asOf": "1970-01-01",
     "Topology.levels": ["not-known"], "Taint.key": "not-known", "Mig.layout": "auto",
     "TimeSlicing.replicas": 2, "Mps.replicas": 2,
     "Team.name": "nameless", "Budget.monthly": 0,

@@ -91,6 +91,19 @@ def topology(view: View) -> Iterator[Problem]:
             yield Problem(path=path, allowed=f"must have {HOSTNAME} last, the narrowest level there is")
 
 
+def costs(view: View) -> Iterator[Problem]:
+    """A price is a price per hour, or what makes one up."""
+    for index, pool in enumerate(view.platform.pools):
+        path: Path = ("pools", index, "price")
+        price = pool.price
+        if price is None or not (view.knows(*path, "perNodeHour") and view.knows(*path, "owned")):
+            continue
+        if price.per_node_hour is None and price.owned is None:
+            yield Problem(path=path, allowed="must have perNodeHour, or owned where the nodes are your own")
+        elif price.per_node_hour is not None and price.owned is not None:
+            yield Problem(path=(*path, "owned"), allowed="must be left out where there is perNodeHour")
+
+
 def partitions(view: View) -> Iterator[Problem]:
     """MIG only where the GPU has it and in layouts that fit; ways of sharing that exclude each other."""
     for index, pool in enumerate(view.platform.pools):
@@ -138,4 +151,4 @@ def _layout(pool: Pool, cut: Mig, path: Path) -> Iterator[Problem]:
         )
 
 
-RULES = (names, gpus, nodes, selectors, topology, partitions)
+RULES = (names, gpus, nodes, selectors, topology, costs, partitions)

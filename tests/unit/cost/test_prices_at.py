@@ -36,6 +36,25 @@ def test_a_declared_price_goes_before_the_book() -> None:
     assert "price book" in rate.source
 
 
+def test_nodes_that_are_owned_cost_what_an_hour_of_them_takes() -> None:
+    text = """
+pools:
+  - name: p
+    gpu: H100-SXM5-80GB
+    gpusPerNode: 8
+    nodes: {max: 4}
+    price:
+      owned: {capex: 280000, years: 5, watts: 6500, pue: 1.3, perKwh: 0.14, upkeep: 8766}
+      source: order 4711
+      asOf: 2026-01-15
+teams:
+  - {name: a}
+"""
+    (rate,) = Tariff.of(load(text.encode(), "platform.yaml")).rates(facts(), {})
+    assert rate.per_hour == round(280_000_000_000 / (5 * 8766) + 6.5 * 1.3 * 140_000) + 1_000_000
+    assert rate.source == "platform.yaml, 2026-01-15: order 4711"
+
+
 def test_another_instance_type_is_priced_by_its_gpus() -> None:
     (rate,) = Tariff().rates(facts(instance_type="p5.24xlarge", gpus=4), {})
     assert rate.per_hour == 4 * 6_880_000

@@ -235,6 +235,16 @@ def test_money_of_declared_prices() -> None:
     assert [before for _, before, _ in cost(of, seen(unread=(kinds.NODE,)))] == [None, None]
 
 
+def test_money_of_nodes_that_are_owned() -> None:
+    """A year of 8766 hours: 10 of purchase, 2 of 5 kW × 2 × 0.2 and 1 of upkeep an hour."""
+    own = {"capex": 438_300, "years": 5, "watts": 5000, "pue": 2, "perKwh": 0.2, "upkeep": 8766}
+    of = platform(A100 | {"price": {"owned": own, "source": "order 4711", "asOf": "2026-11-01"}})
+    assert cost(of, seen(node("n0"), node("n1"), node("n2"))) == [
+        ("fewest nodes", 39.0, 26.0),
+        ("most nodes", 39.0, 52.0),
+    ]
+
+
 def test_money_in_another_currency_is_not_taken_from_the_book() -> None:
     price = {"perNodeHour": 12.5, "currency": "EUR", "source": "contract", "asOf": "2026-11-01"}
     of = platform(A100 | {"price": price}, observability={"costs": {"currency": "EUR"}})

@@ -509,6 +509,37 @@ observability:
     image: "a b"   #! found "a b", must be an image
     ledger: {postgresql: {secret: Ledger}}   #! found "Ledger", must be a name
 """,
+    "a price of nothing": """
+pools:
+  - name: p
+    gpu: L4
+    gpusPerNode: 1
+    nodes: {max: 4}
+    price: {source: s, asOf: 2026-01-01}   #! must have perNodeHour, or owned where the nodes are your own
+"""
+    + TEAM,
+    "two prices": """
+pools:
+  - name: p
+    gpu: L4
+    gpusPerNode: 1
+    nodes: {max: 4}
+    price:
+      perNodeHour: 1
+      source: s
+      asOf: 2026-01-01
+      owned: {capex: 1, years: 1, watts: 1, pue: 1, perKwh: 1}   #! must be left out where there is perNodeHour
+"""
+    + TEAM,
+    "a price that cannot be read is a price": """
+pools:
+  - name: p
+    gpu: L4
+    gpusPerNode: 1
+    nodes: {max: 4}
+    price: {perNodeHour: much, source: s, asOf: 2026-01-01}   #! must be an amount of money
+"""
+    + TEAM,
     "signatures without what verifies them": ONE
     + TEAM
     + """

@@ -32,12 +32,15 @@ def named(prefix: str, entries: st.SearchStrategy[dict[str, Any]], least: int = 
     return lists.map(lambda all_: [{"name": f"{prefix}{n}", **each} for n, each in enumerate(all_)])
 
 
-PRICE = st.fixed_dictionaries(
-    {
-        "perNodeHour": st.integers(0, 10**9).map(lambda micro: values.Money(micro).write()),
-        "source": TEXT,
-        "asOf": DATE,
-    }
+MONEY = st.integers(0, 10**9).map(lambda micro: values.Money(micro).write())
+OWNED = st.fixed_dictionaries(
+    {"capex": MONEY, "years": st.integers(1, 50), "watts": st.integers(1, 20_000), "pue": st.floats(1, 10),
+     "perKwh": MONEY},
+    optional={"upkeep": MONEY},
+)  # fmt: skip
+PRICE = st.one_of(
+    st.fixed_dictionaries({"perNodeHour": MONEY, "source": TEXT, "asOf": DATE}),
+    st.fixed_dictionaries({"owned": OWNED, "source": TEXT, "asOf": DATE}),
 )
 PARTITION = st.sampled_from(
     [
