@@ -83,7 +83,7 @@ class MeterLedger(Section, frozen=True, kw_only=True):
     """Where the meter writes.
 
     storage: size of the volume with the ledger's file. storage_class: what makes it; default the cluster's own.
-    postgresql: a database instead of a file, for several meters, and for `plimsoll cost` while the meter runs.
+    postgresql: a database instead of a file, which several meters and everybody who asks can use at once.
     """
 
     storage: Quantity = default(Quantity("20Gi"))

@@ -101,6 +101,20 @@ def scaled(values: str = "0x100") -> dict[str, Any]:
     return {"namespace": "serving", "scaledObject": "chat"}
 
 
+def meter(name: str, values: str, **labels: str) -> Series:
+    """What the meter's page says."""
+    return series(f"plimsoll_{name}", values, labels)
+
+
+def spent(team: str, **classes: str) -> list[Series]:
+    """What a team cost in the last day, by class."""
+    return [meter("cost_last_day", values, **{"team": team, "class": each}) for each, values in classes.items()]
+
+
+def million(values: str, kind: str = "all") -> Series:
+    return meter("inference_cost_per_million_tokens", values, model="chat", kind=kind)
+
+
 def cards(*clocks: str, slow: str = "0.9x500") -> list[Series]:
     """Busy cards of one model with these clocks; the use of the last one is `slow`."""
     found: list[Series] = []
@@ -465,5 +479,70 @@ CASES: dict[str, Case] = {
         "245m",
         [[series("keda_scaled_object_paused", "1x300", scaled())]],
         [[series("keda_scaled_object_paused", "0x300", scaled())]],
+    ),
+    "TeamIdleBudget": Case(
+        "130m",
+        [[*spent("research", idle="11x200", productive="990x200"), meter("budget_month", "3000x200", team="research")],
+         spent("research", idle="31x200", productive="69x200")],
+        [[*spent("research", idle="9x200", low="1x200"), meter("budget_month", "3000x200", team="research")],
+         spent("research", idle="29x200", productive="71x200"),
+         spent("(other)", idle="31x200"),
+         [meter("cost_last_day", "31x200", **{"class": "idle"})],
+         spent("research", unmeasured="31x200")],
+    ),
+    "BudgetBurn": Case(
+        "370m",
+        [[meter("cost_forecast_month", "1001x400", team="a"), meter("budget_month", "1000x400", team="a")]],
+        [[meter("cost_forecast_month", "999x400", team="a"), meter("budget_month", "1000x400", team="a")],
+         [meter("cost_forecast_month", "1001x400", team="a")],
+         [meter("cost_forecast_month", "1001x400", team="b"), meter("budget_month", "1000x400", team="a")]],
+    ),
+    "LostWorkHigh": Case(
+        "70m",
+        [[meter("lost_work_last_day", "6x100", team="a"), *spent("a", productive="90x100", low="10x100")]],
+        [[meter("lost_work_last_day", "4x100", team="a"), *spent("a", productive="90x100", low="10x100")],
+         spent("a", productive="90x100")],
+    ),
+    "CostPerMtokRegression": Case(
+        "3180m",
+        [[million("1x2880 1.4x400")]],
+        [[million("1x2880 1.2x400")], [million("_x2880 1.4x400")], [million("1x2880 1.4x400", kind="output")]],
+    ),
+    "NodeUnpriced": Case(
+        "70m",
+        [[meter("node_unpriced", "1x100", node=each, pool="h100") for each in ("n1", "n2")],
+         [meter("node_unpriced", "7x100", node="(other)")]],
+        [[meter("node_price_per_hour", "1x100", node="n1")], [meter("node_unpriced", "_x50 1x50", node="n1")]],
+    ),
+    "PriceBookStale": Case(
+        "70m",
+        [[meter("price_age_days", "91x100", source="price book, 2026-08-01: list")]],
+        [[meter("price_age_days", "90x100", source="price book, 2026-08-01: list")]],
+    ),
+    "CostNotConserved": Case(
+        "10m",
+        [[meter("cost_conserved", "0x60")]],
+        [[meter("cost_conserved", "1x60")], [meter("cost_conserved", "0x2 1x60")]],
+    ),
+    "MeterDown": Case(
+        "30m",
+        [[offers()], [meter("meter_watching_seconds", "60x5")]],
+        [[meter("meter_watching_seconds", "60+60x60")], [meter("meter_watching_seconds", "0x60")]],
+    ),
+    "MeterBlind": Case(
+        "30m",
+        [[meter("ledger_behind_seconds", "901+60x60")],
+         [meter("meter_watching_seconds", "0x60"), meter("meter_readings", "8x60")],
+         [meter("meter_watching_seconds", "60x60"), meter("meter_readings", "0x60"), offers()]],
+        [[meter("meter_watching_seconds", "60x60"), meter("meter_readings", "8x60"), offers(),
+          meter("ledger_behind_seconds", "20x60")],
+         [meter("meter_watching_seconds", "60x60"), meter("meter_readings", "0x60"), offers("0x60")],
+         [meter("meter_watching_seconds", "0x60", node="n1"), meter("meter_watching_seconds", "60x60", node="n2"),
+          meter("meter_readings", "8x60")]],
+    ),
+    "MeterMissesPages": Case(
+        "70m",
+        [[meter("meter_pages_failed", "1x100")]],
+        [[meter("meter_pages_failed", "0x100")], [meter("meter_pages_failed", "1x30 0x5 1x65")]],
     ),
 }  # fmt: skip

@@ -12,11 +12,14 @@ from tests.unit.pillars.observability_cases import (
     gpu,
     histogram,
     holding,
+    meter,
+    million,
     offers,
     pending,
     pool,
     quota,
     series,
+    spent,
     there,
     used,
     vllm,
@@ -233,4 +236,39 @@ VALUES: dict[str, list[Value]] = {
     "plimsoll:service_ttft_objective:seconds": [Value([], [(OF_CHAT | {"quantile": "p90"}, 2)])],
     "plimsoll:service_itl_objective:seconds": [Value([], [(OF_CHAT | {"quantile": "p90"}, 0.1)])],
     "plimsoll:service_e2e_objective:seconds": [Value([], [(OF_CHAT | {"quantile": "p99"}, 3)])],
+    "plimsoll:cost_last_hour:money": [
+        Value(
+            [meter("cost_last_hour", "3x100", pod=each, **{"team": "research", "class": "idle"}) for each in "ab"],
+            [({"team": "research", "class": "idle"}, 3)],
+        )
+    ],
+    "plimsoll:cost_last_day:money": [Value(spent("research", idle="3x100", low="4x100"), [({"class": "idle"}, 3),
+                                                                                          ({"class": "low"}, 4)])],
+    "plimsoll:cost_month:money": [
+        Value([meter("cost_month_to_date", "9x100", **{"class": "unallocated"})], [({"class": "unallocated"}, 9)])
+    ],
+    "plimsoll:team_forecast:money": [
+        Value([meter("cost_forecast_month", "9x100", team="research")], [({"team": "research"}, 9)])
+    ],
+    "plimsoll:team_budget:money": [
+        Value([meter("budget_month", "9x100", team="research")], [({"team": "research"}, 9)])
+    ],
+    "plimsoll:team_lost_work:money": [
+        Value([meter("lost_work_last_day", "9x100", team="research")], [({"team": "research"}, 9)])
+    ],
+    "plimsoll:node_price:money_per_hour": [
+        Value(
+            [meter("node_price_per_hour", "9x100", node="n1", pool="h100", source="list", pod=each) for each in "ab"],
+            [({"node": "n1", "pool": "h100", "source": "list"}, 9)],
+        )
+    ],
+    "plimsoll:model_million_tokens:money": [
+        Value([million("9x100")], [({"model": "chat", "kind": "all"}, 9)]),
+    ],
+    "plimsoll:team_idle:ratio": [
+        Value(spent("research", idle="3x100", productive="9x100"), [({"team": "research"}, 0.25)]),
+        Value(spent("research", productive="9x100"), []),
+        Value(spent("(other)", idle="3x100"), []),
+        Value([meter("cost_last_day", "9x100", **{"class": "idle"})], []),
+    ],
 }  # fmt: skip

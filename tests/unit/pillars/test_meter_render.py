@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from plimsoll.agents.meter import watches
+from plimsoll.cli import agent_meter
+from plimsoll.cost.month import limits
+from plimsoll.cost.price import Tariff
 from plimsoll.kube.objects import Obj, get, items, name, namespace
 from plimsoll.pillars.observability import render_meter, render_meter_node
 from plimsoll.pillars.observability.render import render
@@ -65,8 +69,8 @@ def test_a_file_has_one_pod_and_a_volume_that_outlives_it() -> None:
     mounts = {
         each["name"]: each["mountPath"] for each in container(found, "StatefulSet/plimsoll-meter")["volumeMounts"]
     }
-    args = container(found, "StatefulSet/plimsoll-meter")["args"]
-    assert args[args.index("--ledger") + 1].startswith(f"{mounts[claim['metadata']['name']]}/")
+    env = {each["name"]: each.get("value", "") for each in container(found, "StatefulSet/plimsoll-meter")["env"]}
+    assert env["PLIMSOLL_LEDGER"].startswith(f"{mounts[claim['metadata']['name']]}/")
     plain = ours(metered())["StatefulSet/plimsoll-meter"]["spec"]["volumeClaimTemplates"][0]["spec"]
     assert "storageClassName" not in plain  # "" would mean: none at all
     assert plain["resources"]["requests"]["storage"] == "20Gi"
@@ -81,18 +85,33 @@ def test_the_address_of_a_database_is_named_and_never_held() -> None:
         "name": "PLIMSOLL_LEDGER",
         "valueFrom": {"secretKeyRef": {"name": "ledger", "key": "url"}},
     }
-    assert "--ledger" not in container(found, "Deployment/plimsoll-meter")["args"]
+    assert "--ledger" not in container(found, "Deployment/plimsoll-meter")["args"]  # processes are seen by many
     assert any(
         f"kubectl -n {HOME} create secret generic ledger" in note for note in render(metered(ledger=SHARED)).notes
     )
+
+
+def test_its_command_line_is_one_that_the_meter_takes() -> None:
+    known = {name for each in agent_meter.command.params for name in each.opts}
+    variables = {each.envvar for each in agent_meter.command.params}
+    for mode, workload in (("cluster", "Deployment/plimsoll-meter"), ("node", "DaemonSet/plimsoll-meter-node")):
+        only = container(ours(metered(mode, SHARED)), workload)
+        verb, what, *words = only["args"]
+        assert (verb, what) == ("agent", agent_meter.command.name)
+        assert {word for word in words if word.startswith("-")} <= known
+        agent_meter.command.make_context("meter", [word.replace("$(NODE_NAME)", "n") for word in words]).close()
+        assert "PLIMSOLL_LEDGER" in variables & {each["name"] for each in only["env"]}
 
 
 def test_its_role_reads_what_it_records_and_no_secret() -> None:
     for mode, ledger in (("cluster", None), ("node", SHARED)):
         rules = ours(metered(mode, ledger))["ClusterRole/plimsoll-meter"]["rules"]
         assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "list", "watch"}
-        read = {resource for rule in rules for resource in rule["resources"]}
-        assert {"nodes", "pods", "resourceclaims"} <= read
+        read = {resource for rule in rules for resource in rule["resources"] if "watch" in rule["verbs"]}
+        assert read == {kind.plural for kind in (*watches.NEEDED, *watches.OPTIONAL)}
+        groups = {group for rule in rules for group in rule["apiGroups"]}
+        assert groups >= {kind.group for kind in (*watches.NEEDED, *watches.OPTIONAL)}
+        read |= {resource for rule in rules for resource in rule["resources"]}
         assert not read & {"secrets", "configmaps", "*", "serviceaccounts", "nodes/proxy"}
         assert not any("*" in rule["apiGroups"] for rule in rules)
 
@@ -138,7 +157,7 @@ def test_on_nodes_it_sees_the_driver_and_the_kubelet_and_has_a_namespace_that_le
     assert spec["hostPID"] is True
     assert spec["runtimeClassName"] == "nvidia"
     assert spec["tolerations"] == [{"operator": "Exists"}]
-    assert only["args"][-2:] == ["--node", "$(NODE_NAME)"]
+    assert only["args"][-4:] == ["--node", "$(NODE_NAME)", "--costs-every", "0"]
     env = {each["name"]: each for each in only["env"]}
     assert env["NODE_NAME"]["valueFrom"]["fieldRef"]["fieldPath"] == "spec.nodeName"
     assert env["NVIDIA_VISIBLE_DEVICES"]["value"] == "all"
@@ -179,18 +198,24 @@ def test_the_driver_comes_by_the_runtime_class_of_the_cloud(
 
 
 def test_its_declaration_travels_and_another_one_makes_another_pod() -> None:
-    platform = metered(waivers=[{"check": "IMG-01", "target": "*", "owner": "o", "reason": "r", "until": "2027-01-01"}])
+    teams = [{"name": "research", "quota": {"h100": 8}, "budget": {"monthly": 5}},
+             {"name": "serving", "namespaces": ["chat", "search"], "quota": {"h100": 4}}]  # fmt: skip
+    platform = metered(teams=teams, spot={"checkpoint": {"interval": "15m"}})
     text = ours(platform)["ConfigMap/plimsoll-meter"]["data"]["platform.yaml"]
     read = load(text, "platform.yaml")
-    assert (read.pools, read.teams, read.services) == (platform.pools, platform.teams, platform.services)
-    assert read.observability == platform.observability
+    assert (read.pools, read.cluster, read.observability) == (platform.pools, platform.cluster, platform.observability)
+    assert derive.team_of_namespace(read) == derive.team_of_namespace(platform)
+    assert limits(read) == limits(platform) == {"research": 5_000_000}
+    assert read.spot.checkpoint == platform.spot.checkpoint
+    assert Tariff.of(read) == Tariff.of(platform)
 
     def mark(of: Platform) -> str:
         seen = get(ours(of)["StatefulSet/plimsoll-meter"], "spec", "template", "metadata", "annotations")
         return str(seen["plimsoll.dev/declaration"])
 
-    assert mark(platform) == mark(metered())  # a waiver is nothing to the meter
-    assert mark(platform) != mark(metered(observability={"costs": {"split": "even"}}))
+    teams[0]["quota"] = {"h100": 4}  # is nothing to the meter
+    assert mark(platform) == mark(metered(teams=teams, spot={"checkpoint": {"interval": "15m"}}))
+    assert mark(platform) != mark(metered(teams=teams, spot={"checkpoint": {"interval": "20m"}}))
 
 
 def test_prometheus_finds_it_with_and_without_the_operator() -> None:

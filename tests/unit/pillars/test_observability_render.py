@@ -14,13 +14,18 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plimsoll.agents.meter import exposition, metrics
 from plimsoll.check.run import review
+from plimsoll.cost.ledger import Ledger
+from plimsoll.cost.price import Tariff
+from plimsoll.cost.sample import HOUR, Ended, Node, Quote, Record, Tokens, Watch
+from plimsoll.cost.store import open_store
 from plimsoll.kube.objects import Obj, get, labels, name, namespace
 from plimsoll.lab.telemetry import queue, vllm
 from plimsoll.lab.telemetry.fields import FIELDS
 from plimsoll.lab.telemetry.ksm.table import KINDS
 from plimsoll.pillars import all_checks
-from plimsoll.pillars.observability.pack import boards, grafana
+from plimsoll.pillars.observability.pack import boards, cost, grafana
 from plimsoll.pillars.observability.pack.grafana import Board
 from plimsoll.pillars.observability.pack.pack import rules
 from plimsoll.pillars.observability.render import render
@@ -28,6 +33,8 @@ from plimsoll.pillars.operator.render_counters import counters
 from plimsoll.plan.model import HOME, thing
 from plimsoll.spec.load import from_mapping, load
 from plimsoll.spec.model import Platform
+from tests.unit.cost.test_shares import node, pod
+from tests.unit.cost.truth import START
 from tests.unit.pillars.test_observability_rules import EXAMPLES, RECORDS, promtool
 from tests.world import snapshot
 
@@ -192,6 +199,14 @@ def test_without_the_operator_the_same_rules_are_files() -> None:
     assert any("rule_files" in note for note in render(plain).notes)
 
 
+def test_rules_of_money_are_there_where_a_meter_is() -> None:
+    assert "plimsoll-cost" not in by_kind(declared(), "PrometheusRule")
+    assert "plimsoll-cost" in by_kind(METERED, "PrometheusRule")
+    assert cost.OTHERS == exposition.OTHER  # the pillar may not know the meter
+    assert re.fullmatch(re.escape(cost.OTHERS), "(other)")
+    assert '"|[(]other[)]"' in cost.NAMED
+
+
 def test_rules_of_services_are_there_where_services_are() -> None:
     assert "plimsoll-serving" not in by_kind(declared(services=[]), "PrometheusRule")
     assert "plimsoll-serving" in by_kind(declared(), "PrometheusRule")
@@ -236,12 +251,13 @@ def test_objects_are_of_a_size_and_name_that_the_server_takes(
 
 # --- dashboards
 
-BOARDS = boards.boards(declared())
+METERED = declared(observability={"meter": {"image": "registry.example.com/plimsoll:1"}})
+BOARDS = boards.boards(METERED)
 
 
 def test_dashboards_are_config_maps_the_sidecar_takes_up() -> None:
-    drawn = [each for each in render(declared()).objects if labels(each).get("grafana_dashboard") == "1"]
-    assert len(drawn) == len(BOARDS) == 9
+    drawn = [each for each in render(METERED).objects if labels(each).get("grafana_dashboard") == "1"]
+    assert len(drawn) == len(BOARDS) == 10
     for each in drawn:
         assert get(each, "metadata", "annotations", "grafana_folder") == "Plimsoll"
         [(file, text)] = each["data"].items()
@@ -249,7 +265,7 @@ def test_dashboards_are_config_maps_the_sidecar_takes_up() -> None:
     none = declared(observability={"dashboards": "none"})
     assert not [each for each in render(none).objects if "grafana_dashboard" in labels(each)]
     small = {board.uid for board in boards.boards(load(EXAMPLES[0].read_text(), ""))}
-    assert not small & {"plimsoll-serving", "plimsoll-shared", "plimsoll-spot"}
+    assert not small & {"plimsoll-serving", "plimsoll-shared", "plimsoll-spot", "plimsoll-cost"}
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
@@ -303,12 +319,35 @@ def exported() -> set[str]:
     fields = {title for field in FIELDS for title in (field.old, field.new) if title}
     servers = "".join(vllm.page(queue.Server(0.0), "m", version, 0.0) for version in ((0, 10, 2), (0, 32)))
     states = {title for metrics in KINDS for title, _, _ in metrics.families}
-    return fields | states | set(re.findall(r"^(vllm:\w+)", servers, re.MULTILINE))
+    return fields | states | told() | set(re.findall(r"^(vllm:\w+)", servers, re.MULTILINE))
+
+
+def told() -> set[str]:
+    """Metrics on the meter's page, of a ledger that has something of all."""
+    store = open_store(":memory:")
+    ledger = Ledger(store)
+    now = START + 26 * HOUR
+    ledger.write([
+        *node(), *pod("a", 1, None, model="m"), *node_without_price(), Watch(meter="m", began=START, ended=now),
+        Ended(kind="pod", subject=("a",), moment=START + 4 * HOUR, why="Evicted"),
+        Tokens(model="m", pod="a", began=START + 2 * HOUR, ended=START + 3 * HOUR, requests=1, prompt=9, output=9),
+        Quote(scope="single", moment=START, per_hour=1_000_000, source="seen"),
+    ])  # fmt: skip
+    budget = [{"name": "a", "quota": {"h100": 1}, "budget": {"monthly": 5}}]
+    page = metrics.page(
+        ledger, Tariff(), declared(teams=budget, services=[]), now - HOUR, dict.fromkeys(metrics.HEALTH, 1)
+    )
+    store.close()
+    return set(re.findall(r"^# TYPE (\w+)", page, re.MULTILINE))
+
+
+def node_without_price() -> list[Record]:
+    return [Node(uid="x", name="x", pool="x", sku="H900", gpus=1, began=START)]
 
 
 _METRIC = re.compile(
     r"(?<![\w:\"$=~.|])"
-    r"((?:vllm:|plimsoll:)\w+(?::\w+)?|(?:DCGM|kube|kueue|keda|gpu_operator|container)_\w+|up|ALERTS)\b"
+    r"((?:vllm:|plimsoll:)\w+(?::\w+)?|(?:DCGM|kube|kueue|keda|gpu_operator|container|plimsoll)_\w+|up|ALERTS)\b"
 )
 
 
@@ -321,8 +360,7 @@ def asked(expr: str) -> set[str]:
 
 def test_only_metrics_that_somebody_exports_are_asked_for() -> None:
     known = exported() | {each.record for each in RECORDS} | set().union(*ELSEWHERE.values())
-    platform = declared()
-    exprs = [rule.expr for groups in rules(platform).values() for group in groups for rule in group.rules]
+    exprs = [rule.expr for groups in rules(METERED).values() for group in groups for rule in group.rules]
     exprs += [expr for board in BOARDS for expr in queries(board)]
     wanted = set().union(*map(asked, exprs))
     assert len(wanted) > 100
@@ -381,3 +419,13 @@ def test_the_pillars_own_checks_find_nothing_on_what_it_renders() -> None:
 def test_first_things_are_on_the_fleet_board() -> None:
     shown = {panel.title for panel in BOARDS[0].panels}
     assert {"GPU memory", "Temperature", "Power", "Queue length", "CPU of GPU nodes", "Memory of GPU nodes"} <= shown
+
+
+@pytest.mark.parametrize(("currency", "unit"), [("EUR", "currencyEUR"), ("XAU", "currency:XAU ")])
+def test_money_is_in_the_currency_of_the_bills(currency: str, unit: str) -> None:
+    of = declared(
+        observability={"costs": {"currency": currency}, "meter": {"image": "registry.example.com/plimsoll:1"}}
+    )
+    money = next(each for each in boards.boards(of) if each.uid == "plimsoll-cost")
+    assert unit in {panel.unit for panel in money.panels}
+    assert not {panel.unit for panel in money.panels} & {"currencyUSD"}

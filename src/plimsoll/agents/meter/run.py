@@ -68,6 +68,7 @@ class Meter:
         self.settings, self.platform = settings, platform
         self.ready = False
         self._costs = ""  # the part of the page of metrics that takes bills
+        self._past: metrics.Past = {}
         self._client = client
         self._clock = Clock()
         self._events: Queue[object] = Queue(maxsize=100_000)
@@ -233,7 +234,9 @@ class Meter:
         tariff = Tariff.of(self.platform) if self.platform else Tariff()
         now = self._clock.now()
         try:
-            self._costs = self._book.use(lambda ledger: metrics.costs(ledger, tariff, self.platform, now))
+            self._costs = self._book.use(
+                lambda ledger: metrics.costs(ledger, tariff, self.platform, now, past=self._past)
+            )
         except PlimsollError as error:
             _log.warning("what things cost cannot be said now: %s", error)
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-import msgspec
-
 from plimsoll.kube.objects import Obj
 from plimsoll.pillars.observability import render_meter_node
 from plimsoll.plan.model import HOME, thing
@@ -19,7 +17,8 @@ from plimsoll.spec import derive
 from plimsoll.spec.dump import to_yaml
 from plimsoll.spec.model import Platform
 from plimsoll.spec.observability import Meter
-from plimsoll.spec.security import Security
+from plimsoll.spec.queueing import Team
+from plimsoll.spec.spot import Spot
 
 NAME = derive.METER_LABEL[1]
 PORT = 9465
@@ -82,9 +81,9 @@ def meter_notes(platform: Platform) -> Iterator[str]:
         )
     else:
         yield (
-            f"The ledger is a file on the volume ledger-{NAME}-0 in {space}; the volume stays when the meter is no "
-            "longer declared, and while it runs nobody else can open the file: `plimsoll cost` beside it takes "
-            "observability.meter.ledger.postgresql"
+            f"The ledger is a file on the volume ledger-{NAME}-0 in {space}, which stays when the meter is no longer "
+            f"declared. To ask it: kubectl -n {space} exec statefulset/{NAME} -- "
+            f"plimsoll cost -f {_CONFIG}/platform.yaml"
         )
     yield f"The meter's image {meter.image} must be one that nodes can pull: images/Containerfile makes it"
     if len(declaration(platform)) > _LARGEST:
@@ -93,8 +92,21 @@ def meter_notes(platform: Platform) -> Iterator[str]:
 
 
 def declaration(platform: Platform) -> str:
-    """What the meter needs of the declaration: all but what is for people and for admission."""
-    return to_yaml(msgspec.structs.replace(platform, waivers=(), security=Security()))
+    """What the meter needs of the declaration: pools and their prices, whose namespace is whose, budgets, checkpoints.
+
+    Without the rest the meter need not begin anew when a quota changes, and no Kubernetes object is too small for it.
+    """
+    teams = tuple(Team(name=each.name, namespaces=each.namespaces, budget=each.budget) for each in platform.teams)
+    return to_yaml(
+        Platform(
+            metadata=platform.metadata,
+            cluster=platform.cluster,
+            pools=platform.pools,
+            teams=teams,
+            spot=Spot(checkpoint=platform.spot.checkpoint),
+            observability=platform.observability,
+        )
+    )
 
 
 def _privileged(space: str) -> Obj:
@@ -106,8 +118,8 @@ def _privileged(space: str) -> Obj:
 def _role() -> Obj:
     """It reads who holds which GPU, and no Secret; it writes nothing."""
 
-    def rule(group: str, *resources: str) -> Obj:
-        return {"apiGroups": [group], "resources": list(resources), "verbs": list(_READ)}
+    def rule(group: str, verbs: list[str], *resources: str) -> Obj:
+        return {"apiGroups": [group], "resources": list(resources), "verbs": list(verbs)}
 
     return thing(
         f"{_RBAC}/v1",
@@ -115,11 +127,9 @@ def _role() -> Obj:
         NAME,
         labels=LABELS,
         rules=[
-            rule("", "nodes", "pods"),
-            rule("batch", "jobs"),
-            rule("jobset.x-k8s.io", "jobsets"),
-            rule("leaderworkerset.x-k8s.io", "leaderworkersets"),
-            rule("resource.k8s.io", "resourceclaims", "resourceslices"),
+            rule("", _READ, "nodes", "pods"),
+            rule("resource.k8s.io", _READ, "resourceclaims", "resourceslices"),
+            rule("jobset.x-k8s.io", ["get"], "jobsets"),  # pods name theirs, and not which of that name
         ],
     )
 
@@ -159,24 +169,31 @@ def _template(platform: Platform, meter: Meter, declared: str) -> Obj:
     ledger = meter.ledger
     args = ["agent", "meter", "-f", f"{_CONFIG}/platform.yaml", "--listen", f"0.0.0.0:{PORT}"]
     env: list[Obj] = [{"name": "HOME", "value": "/tmp"}]  # noqa: S108  a volume of the pod
+    place: Obj = {"value": f"{_DATA}/ledger.duckdb"}
     mounts: list[Obj] = [
         {"name": "declaration", "mountPath": _CONFIG, "readOnly": True},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
     ]
     if ledger.postgresql:
-        address = {"name": ledger.postgresql.secret, "key": ledger.postgresql.key}
-        # Not an argument: those are seen by all who see processes.
-        env.append({"name": "PLIMSOLL_LEDGER", "valueFrom": {"secretKeyRef": address}})
+        place = {"valueFrom": {"secretKeyRef": {"name": ledger.postgresql.secret, "key": ledger.postgresql.key}}}
     else:
-        args += ["--ledger", f"{_DATA}/ledger.duckdb"]
         mounts.append({"name": "ledger", "mountPath": _DATA})
+    # Not an argument: those are seen by all who see processes, and whoever is in the pod asks the same ledger.
+    env.append({"name": "PLIMSOLL_LEDGER", **place})
     container = {
         "name": "meter",
         "image": meter.image,
         "args": args,
         "env": env,
         "ports": [{"name": PORT_NAME, "containerPort": PORT}],
-        "readinessProbe": {"tcpSocket": {"port": PORT_NAME}, "periodSeconds": 10},
+        # It is alive though the cluster or the ledger is away: no restart would bring them back.
+        "livenessProbe": {
+            "httpGet": {"path": "/healthz", "port": PORT_NAME},
+            "periodSeconds": 30,
+            "timeoutSeconds": 10,
+            "failureThreshold": 6,
+        },
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": PORT_NAME}, "periodSeconds": 10, "timeoutSeconds": 5},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

@@ -31,7 +31,8 @@ def daemon_set(platform: Platform, space: str, template: Obj) -> Obj:
     ]
     sockets = {"name": "kubelet", "mountPath": _SOCKETS, "readOnly": True}
     asking = container | {
-        "args": [*container["args"], "--node", "$(NODE_NAME)"],
+        # What things cost is said once, by the pod that watches the cluster.
+        "args": [*container["args"], "--node", "$(NODE_NAME)", "--costs-every", "0"],
         "env": env,
         "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
         "volumeMounts": [*container["volumeMounts"], sockets],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from plimsoll.pillars.observability.pack.boards_cards import CARDS, SHARED
+from plimsoll.pillars.observability.pack.boards_cost import cost
 from plimsoll.pillars.observability.pack.boards_fleet import FLEET
 from plimsoll.pillars.observability.pack.boards_nodes import NODES, SPOT
 from plimsoll.pillars.observability.pack.boards_pods import IDLE, PODS
@@ -14,7 +15,8 @@ from plimsoll.spec.model import Platform
 
 
 def boards(platform: Platform) -> tuple[Board, ...]:
-    """Those that have something to show: none of services without services, of shares without shares."""
+    """Those that have something to show: none of services without services, of shares without shares, of money without
+    a meter."""
     cut = any(pool.partition.mig or pool.partition.time_slicing or pool.partition.mps for pool in platform.pools)
     return (
         FLEET,
@@ -26,4 +28,5 @@ def boards(platform: Platform) -> tuple[Board, ...]:
         *((SERVING,) if platform.services else ()),
         NODES,
         *((SPOT,) if derive.spot_pools(platform) else ()),
+        *((cost(platform.observability.costs.currency),) if platform.observability.meter else ()),
     )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plimsoll.pillars.observability.pack import facts
+from plimsoll.pillars.observability.pack.alerts_cost import COST_ALERTS
 from plimsoll.pillars.observability.pack.alerts_gpus import GPUS
 from plimsoll.pillars.observability.pack.alerts_queues import QUEUE_ALERTS
 from plimsoll.pillars.observability.pack.alerts_serving import SERVING_ALERTS
 from plimsoll.pillars.observability.pack.alerts_use import USES
+from plimsoll.pillars.observability.pack.cost import COST
 from plimsoll.pillars.observability.pack.devices import DEVICES
 from plimsoll.pillars.observability.pack.fleet import FLEET
 from plimsoll.pillars.observability.pack.model import Group, Record
@@ -32,6 +34,8 @@ def rules(platform: Platform) -> dict[str, tuple[Group, ...]]:
             (each.latency, each.percentile) for service in platform.services for each in facts.objectives(service)
         }
         found["plimsoll-serving"] = (serving(judged), *SERVING_ALERTS)
+    if platform.observability.meter:
+        found["plimsoll-cost"] = (COST, *COST_ALERTS)
     return found
 
 
