@@ -12,7 +12,7 @@ from plimsoll.cost.lives import ABSENT, HOST, STRANDED
 from plimsoll.cost.split import GPU_TIME, MICRO
 from plimsoll.cost.store import Store
 
-By = Literal["team", "namespace", "job", "workload", "model", "tenant", "pool", "sku", "node"]
+By = Literal["team", "namespace", "job", "workload", "model", "tenant", "served", "request", "pool", "sku", "node"]
 CLASSES = ("productive", "low", "idle")  # of what is held; what is left of it was not measured
 UNUSED = ("unallocated", "stranded", "absent")
 COST = (*CLASSES, "unmeasured", *UNUSED, "host", "spread")
@@ -21,8 +21,11 @@ SUMS = ("cost", *CLASSES, "starting", "time", "known", "used", *MEASURED, "holds
 EXTRA = (*UNUSED, "host", "spread", "time", "requests", "prompt", "output")
 TOKENS = ("requests", "prompt", "output")
 MANY = ("job", "workload")  # cuts into as many lines as there are pods
-SERVED = ("model", "tenant")  # cuts in which engines' rows give way to those of what they served
+SERVED = ("model", "tenant", "served", "request")  # cuts in which engines' rows give way to those of what they served
 _FINE = MICRO // 1000
+
+
+_BETWEEN = "chr(31)"
 
 
 class Cut(NamedTuple):
@@ -60,6 +63,12 @@ CUTS: dict[By, Cut] = {
     "workload": Cut("COALESCE(p.workload_id, 0)", "0", "BIGINT", _named("workload_id", "workload", "''")),
     "model": Cut("CASE WHEN r.model <> '' THEN r.model ELSE COALESCE(p.model, '') END", "''"),
     "tenant": Cut("CASE WHEN r.model <> '' THEN r.tenant ELSE COALESCE(p.tenant, '') END", "''"),
+    # A model and a tenant of it. No name has a control character in it.
+    "served": Cut(f"r.model || {_BETWEEN} || CASE WHEN r.model <> '' THEN r.tenant ELSE COALESCE(p.tenant, '') END",
+                  _BETWEEN, names=f"""SELECT k, split_part(k, {_BETWEEN}, 1) AS key, split_part(k, {_BETWEEN}, 2) AS id
+                      FROM b_shown"""),
+    "request": Cut("r.request", "0", "BIGINT", """SELECT id AS k, name AS key, model || ' ' || tenant AS id
+        FROM requests WHERE id IN (SELECT k FROM b_shown)"""),
     "pool": _of_node("pool"),
     "sku": _of_node("sku"),
     "node": Cut("r.node", "r.node", "BIGINT", "SELECT id AS k, name AS key, uid AS id FROM nodes"),
@@ -102,8 +111,6 @@ def classes(*, table: bool) -> list[str]:
         f"CREATE TEMP {'TABLE' if table else 'VIEW'} b_row AS {_classed('b_paid')}",
         f"""CREATE TEMP TABLE b_unused AS SELECT node, {", ".join(unused)}, SUM(time) AS time
             FROM b_free GROUP BY node""",
-        """CREATE TEMP TABLE b_tokens (model VARCHAR, tenant VARCHAR,
-            requests HUGEINT, prompt HUGEINT, output HUGEINT)""",
     ]
 
 
@@ -135,7 +142,7 @@ def cut(by: By, *, spread: bool) -> list[str]:
     else:
         statements.append(f"INSERT INTO b_extra {free}")
     if by in SERVED:
-        statements.append(f"INSERT INTO b_extra SELECT {by}, 0, 0, 0, 0, 0, 0, {', '.join(TOKENS)} FROM b_tokens")
+        statements.append(f"INSERT INTO b_extra SELECT k, 0, 0, 0, 0, 0, 0, {', '.join(TOKENS)} FROM b_tokens")
     together = ", ".join(f"SUM({name}) AS {name}" for name in EXTRA)
     money = " + ".join((*UNUSED, "host", "spread"))
     return [
