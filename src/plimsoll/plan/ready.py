@@ -29,15 +29,15 @@ _HELD = ("Stopped", "ClusterQueueIsInactive")
 
 def waits(ref: Ref) -> bool:
     """Whether an object has a state that can be waited for."""
-    return ref.kind in _CONDITIONS or ref.kind in ("Deployment", "DaemonSet", "ClusterPolicy")
+    return ref.kind in _CONDITIONS or ref.kind in ("Deployment", "StatefulSet", "DaemonSet", "ClusterPolicy")
 
 
 def lacks(obj: Obj | None, ref: Ref) -> str:
     """What an object is still without, as a clause; "" if it works."""
     if obj is None:
         return "is not there"
-    if ref.kind == "Deployment":
-        return _deployment(obj)
+    if ref.kind in ("Deployment", "StatefulSet"):
+        return _replicas(obj)
     if ref.kind == "DaemonSet":
         return _daemon_set(obj)
     if ref.kind == "ClusterPolicy":
@@ -56,7 +56,7 @@ def lacks(obj: Obj | None, ref: Ref) -> str:
     return f"is not {wanted}{f': {said}' if said else ''}"
 
 
-def _deployment(obj: Obj) -> str:
+def _replicas(obj: Obj) -> str:
     if number(obj, "status", "observedGeneration") < number(obj, "metadata", "generation"):
         return "is not looked at yet"
     replicas = get(obj, "spec", "replicas")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from plimsoll.kube.objects import Obj, get, items, name, namespace
 from plimsoll.pillars.observability import render_meter, render_meter_node
 from plimsoll.pillars.observability.render import render
 from plimsoll.pillars.security.render_homes import objects as homes
-from plimsoll.plan.model import HOME
+from plimsoll.plan.local import changes
+from plimsoll.plan.model import HOME, marked
 from plimsoll.spec import derive
 from plimsoll.spec.load import load
 from plimsoll.spec.model import Platform
@@ -249,6 +251,31 @@ def test_selectors_name_pods_of_their_own_alone() -> None:
     assert asked.items() <= one.items()
     assert not asked.items() <= many.items()  # cost is told once
     assert get(found["PodMonitor/plimsoll-meter-node"], "spec", "selector", "matchLabels") == render_meter_node.LABELS
+
+
+def test_a_cluster_in_a_file_that_has_it_shows_no_change() -> None:
+    """With what an API server adds by itself. Source: the defaults of the API types."""
+    for platform, workload in (
+        (metered(), "StatefulSet/plimsoll-meter"),
+        (metered("node", SHARED), "DaemonSet/plimsoll-meter-node"),
+    ):
+        wanted = marked(ours(platform)[workload], "p", "observability")
+        live = copy.deepcopy(wanted)
+        for volume in items(live, "spec", "volumeClaimTemplates"):
+            volume["metadata"]["creationTimestamp"] = None
+        inside = live["spec"]["template"]["spec"]
+        inside |= {"dnsPolicy": "ClusterFirst", "restartPolicy": "Always", "schedulerName": "default-scheduler"}
+        inside["serviceAccount"] = inside["serviceAccountName"]
+        inside["volumes"][0]["configMap"]["defaultMode"] = 420
+        only = inside["containers"][0]
+        only |= {"imagePullPolicy": "IfNotPresent", "terminationMessagePolicy": "File"}
+        only["ports"][0]["protocol"] = "TCP"
+        for probe in ("livenessProbe", "readinessProbe"):
+            only[probe]["httpGet"]["scheme"] = "HTTP"
+        for entry in only["env"]:
+            if "fieldRef" in entry.get("valueFrom", {}):
+                entry["valueFrom"]["fieldRef"]["apiVersion"] = "v1"
+        assert changes(wanted, live) == ()
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])

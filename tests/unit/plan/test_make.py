@@ -157,6 +157,8 @@ def daemons(spared: int | str, available: int) -> Obj:
          "has 1 of 2 pods available"),
         ("Deployment", {"spec": {"replicas": 0}}, ""),
         ("Deployment", {"spec": {"replicas": 1}, "status": {"updatedReplicas": 1, "availableReplicas": 1}}, ""),
+        ("StatefulSet", {"spec": {"replicas": 1}, "status": {"updatedReplicas": 1}}, "has 0 of 1 pods available"),
+        ("StatefulSet", {"spec": {"replicas": 1}, "status": {"updatedReplicas": 1, "availableReplicas": 1}}, ""),
         ("DaemonSet", {"metadata": {"generation": 2}, "status": {"observedGeneration": 1}}, "is not looked at yet"),
         ("DaemonSet", {"status": {"desiredNumberScheduled": 0}}, ""),
         ("DaemonSet", {"status": {"desiredNumberScheduled": 1, "updatedNumberScheduled": 1}},

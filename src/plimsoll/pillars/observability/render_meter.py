@@ -144,8 +144,18 @@ def _workload(platform: Platform, meter: Meter, space: str, declared: str) -> Ob
     ledger = meter.ledger
     claim: Obj = {
         "accessModes": ["ReadWriteOnce"],
+        "volumeMode": "Filesystem",
         "resources": {"requests": {"storage": str(ledger.storage)}},
         **({"storageClassName": ledger.storage_class} if ledger.storage_class else {}),
+    }
+    # With all that the API server would add: a list of templates is one value, so that an addition looks like a change,
+    # and one that cannot be made.
+    volume = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "ledger"},
+        "spec": claim,
+        "status": {"phase": "Pending"},
     }
     return thing(
         "apps/v1",
@@ -158,7 +168,7 @@ def _workload(platform: Platform, meter: Meter, space: str, declared: str) -> Ob
             "serviceName": NAME,
             "selector": {"matchLabels": LABELS},
             "template": template,
-            "volumeClaimTemplates": [{"metadata": {"name": "ledger"}, "spec": claim}],
+            "volumeClaimTemplates": [volume],
         },
     )
 
