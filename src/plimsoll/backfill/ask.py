@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import msgspec
 
@@ -18,6 +19,9 @@ from plimsoll.errors import InputError
 from plimsoll.kube.prometheus import Prometheus, Sample, TooMuch
 
 LEAST = 60.0  # seconds; what is too much for a minute is too much
+# A server looks at every series of a piece in every step of a subquery, also before and after its life: in hours, it
+# is done with a day of short pods in a tenth of the time.
+_HOUR = 3600.0
 _STEPS = (5.0, 60.0)  # seconds between looks for the first and the last sample: no finer, no coarser
 _PREFIX = "exported_"  # of a label that the target of a scrape has, too
 SPAN = "<span>"  # in a query: the length of the stretch, or of a piece of it
@@ -111,15 +115,17 @@ class Source:
         query = f"{how} by ({', '.join(names)}) ({how}_over_time({inner}){kept})"
         better = max if how == "max" else min
         found: dict[Labels, float] = {}
-        for sample in self.pieces(query, at):
+        for sample in self.pieces(query, at, _HOUR if ":" in series.rpartition("[")[2] else at.span):
             labels = resolved(sample.labels, by)
             if sample.value == sample.value:
                 found[labels] = better(found[labels], sample.value) if labels in found else sample.value
         return found
 
-    def pieces(self, query: str, at: Stretch) -> Iterator[Sample]:
-        """Answers to a query in which SPAN stands for the length of a piece."""
-        todo = [at]
+    def pieces(self, query: str, at: Stretch, longest: float) -> Iterator[Sample]:
+        """Answers to a query in which SPAN stands for the length of a piece. longest: seconds a piece may have."""
+        count = max(-(-at.span // longest), 1)
+        ends = [at.began + at.span * place / count for place in range(int(count) + 1)]
+        todo = [Stretch(first, last) for first, last in pairwise(ends)][::-1]
         while todo:
             piece = todo.pop()
             try:

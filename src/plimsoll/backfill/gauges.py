@@ -75,18 +75,18 @@ def read(
 ) -> dict[tuple[str, Device], Values]:
     """By node and device. pods: names of those that may hold one."""
     rows: dict[tuple[str, Device], dict[str, list[tuple[Name | None, Cells]]]] = defaultdict(lambda: defaultdict(list))
+    first, step, count = grid.first, grid.step, grid.count
     for name in NAMES.keys() & there:
         counter = NAMES[name].field == "joules"
-        start = (grid.first - grid.step * counter) / 1000
-        end = (grid.first + (grid.count - 1) * grid.step) / 1000
+        start, end = (first - step * counter) / 1000, (first + (count - 1) * step) / 1000
         query = _query(source, name, grid, counter=counter)
-        for labels, points in source.server.ranged(query, start, end, grid.step / 1000):
+        for labels, points in source.server.ranged(query, start, end, step / 1000):
             device, node = device_of(labels), hosts.node(resolved(labels, HOSTS))
             if device is None or not node:
                 continue
-            cells = [nan] * (grid.count + 1)  # the last is that before the first, as place -1
+            cells = [nan] * (count + 1)  # the last is that before the first, as place -1
             for at, value in points:
-                cells[round((at * 1000 - grid.first) / grid.step)] = value
+                cells[round((at * 1000 - first) / step)] = value
             holder = holder_of(labels)
             rows[node, device][name].append((holder if holder in pods else None, cells))
     return {key: _values(told) for key, told in rows.items()}

@@ -20,6 +20,7 @@ POD = ("namespace", "pod", "uid")
 NODES, SPACES = "kube_node_info", "kube_namespace_created"
 REQUESTS = "kube_pod_container_resource_requests"
 CLAIMS = "kube_pod_resourceclaim_info"
+HOUR = 3600.0  # seconds
 _MATCH = f'resource=~"{names.GPUS}"'
 _PHASE = "kube_pod_status_phase"
 _OVER = 'phase=~"Succeeded|Failed"'
@@ -203,7 +204,7 @@ def _latest(
     kept = f" and on ({', '.join(KEYS)}) ({among})" if among else ""
     query = f"max_over_time(timestamp({source.select(metric)})[{SPAN}:60s]){kept}"
     found: dict[Labels, tuple[float, dict[str, str]]] = {}
-    for sample in source.pieces(query, at):
+    for sample in source.pieces(query, at, HOUR):
         key = resolved(sample.labels, keys)
         if key not in found or found[key][0] < sample.value:
             found[key] = sample.value, sample.labels
