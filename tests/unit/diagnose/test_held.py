@@ -158,7 +158,7 @@ def test_since_when_a_device_does_nothing(ledger: Ledger, sealed: bool) -> None:
 
 def test_what_was_used_before_the_window_is_idle_and_not_unused(ledger: Ledger) -> None:
     yesterday = START - 24 * HOUR
-    more = [
+    more: list[Record] = [
         pod("p", yesterday), Hold(pod="p", node="n", gpu="GPU-0", began=yesterday),
         Hold(pod="p", node="n", gpu="GPU-1", began=yesterday), use("p", yesterday, yesterday + HOUR, 0.5),
         use("p", START, START + 24 * HOUR, 0.0), use("p", START, START + 24 * HOUR, 0.0, "GPU-1"),
@@ -170,7 +170,7 @@ def test_what_was_used_before_the_window_is_idle_and_not_unused(ledger: Ledger) 
 
 
 def test_sharers_and_slices(ledger: Ledger) -> None:
-    more = [
+    more: list[Record] = [
         *(pod(name) for name in "pqrs"), Hold(pod="p", node="n", gpu="GPU-0", began=START),
         Hold(pod="q", node="n", gpu="GPU-0", began=START + HOUR),
         Instance(node="n", gpu="GPU-1", instance="7", profile="1g.10gb", parts=8, began=START),
