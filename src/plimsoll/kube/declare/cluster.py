@@ -10,6 +10,7 @@ import msgspec
 
 from plimsoll.kube import kinds
 from plimsoll.kube.declare.machines import INSTANCE_TYPE
+from plimsoll.kube.declare.meter import find_meter
 from plimsoll.kube.declare.words import Say, gap, listed, usual, valid
 from plimsoll.kube.nodes import gpu_nodes
 from plimsoll.kube.objects import Obj, containers, get, items, labels, mapping, name, namespace, pod_template, text
@@ -180,7 +181,8 @@ def _upgrades(policy: dict[str, Any]) -> Upgrades:
 
 
 def find_observability(snapshot: Snapshot, say: Say) -> Observability:
-    """Prometheus as ScaledObjects ask it, or as its Service shows; dashboards where all Deployments were read."""
+    """Prometheus as ScaledObjects ask it, or as its Service shows; dashboards where all Deployments were read; the
+    meter as it runs."""
     standard = Observability()
     asked = [
         address
@@ -205,6 +207,7 @@ def find_observability(snapshot: Snapshot, say: Say) -> Observability:
     return Observability(
         prometheus=Prometheus(url=url or standard.prometheus.url, operator=operator),
         dashboards="none" if none else "grafana",
+        meter=find_meter(snapshot, say),
     )
 
 
