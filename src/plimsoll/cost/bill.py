@@ -107,6 +107,7 @@ def bill(ledger: Ledger, tariff: Tariff, query: Query) -> Bill:
     store = ledger.store
     with store.reading():
         horizon = ledger.horizon()
+        query = watched(ledger, query)
         rates = divided(ledger, tariff, query, horizon)
         exact = sum((rate.per_hour or 0) * (rate.ended - rate.began) for _, rate in rates) * split.SCALE
         weighed: tuple[Weighed, ...] = ()
@@ -141,6 +142,11 @@ def divided(ledger: Ledger, tariff: Tariff, query: Query, horizon: int) -> list[
     rates = [(node, rate) for node in lives.facts(store) for rate in tariff.rates(node, observed)]
     split.divide(store, rates, query.split, query.carve, window, pending=pending)
     return rates
+
+
+def watched(ledger: Ledger, query: Query) -> Query:
+    """The query for that part of its window that a meter watched: of the time before the first nothing is known."""
+    return msgspec.structs.replace(query, began=min(max(query.began, ledger.first()), query.ended))
 
 
 def _check(store: Store, exact: int) -> None:
