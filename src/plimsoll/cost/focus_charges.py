@@ -84,11 +84,11 @@ def charges(began: int, ended: int, *, pending: bool) -> list[str]:
     counted = ", ".join(f"SUM({name}) AS {name}" for name in COUNTED)
     zeros = ", ".join(f"0 AS {name}" for name in COUNTED)
     return [
-        f"CREATE TEMP TABLE b_part AS SELECT * FROM ({_pieces()}) x WHERE cost > 0 OR time > 0",
+        f"CREATE TEMP TABLE b_classed AS SELECT * FROM ({_pieces()}) x WHERE cost > 0 OR time > 0",
         f"""CREATE TEMP TABLE b_sum AS
             SELECT {pool}, COALESCE(i.profile, '') AS profile, r.class, {whose}, {holder} AS holder, {named},
                 {sums}, {zeros}
-            FROM b_part r JOIN pods p ON p.id = r.pod JOIN b_node n ON n.node = r.node
+            FROM b_classed r JOIN pods p ON p.id = r.pod JOIN b_node n ON n.node = r.node
             LEFT JOIN ({profile}) i ON i.node = r.node AND i.gpu = r.gpu AND i.instance = r.instance
             GROUP BY {pool}, COALESCE(i.profile, ''), r.class, {whose}, {holder}
             UNION ALL
