@@ -50,43 +50,45 @@ def spans(store: Store) -> None:
                 FROM b_step) s ON {_same("s", "h")} AND s.t < s.later AND h.began < s.later AND s.t < h.ended""")
 
 
-def hours(store: Store, began: int, ended: int, *, pending: bool) -> None:
-    """What each model's engines of a pool cost in each hour, by class: b_served."""
+def hours(store: Store, began: int, ended: int) -> None:
+    """What each model's engines of a pool cost in each hour, by class: b_served. From b_used, what they did.
+
+    Class is by the time of the hour, as that of a bill's rows is by the time of the hold (lines.py). idled: GPU time in
+    which nothing was done.
+    """
     span = list(range(began // HOUR, -(-ended // HOUR)))
-    part = f"GREATEST(0, LEAST(s.ended, (o.hour + 1) * {HOUR}) - GREATEST(s.began, o.hour * {HOUR}))"
     store.run(f"""CREATE TEMP TABLE b_hour AS
-        SELECT pod, node, gpu, instance, hour, CAST(SUM(ms) AS BIGINT) AS held,
-            CAST(SUM(GREATEST(0, LEAST(upto, ran) - since)) AS BIGINT) AS starting,
-            SUM(div(price * ms * weight, weights)) AS cost, SUM(div(time * ms * weight, weights)) AS time FROM (
-            SELECT s.pod, s.node, s.gpu, s.instance, o.hour, s.price, s.time, s.weight, s.weights,
-                CAST({part} AS HUGEINT) AS ms, COALESCE(m.moment, 0) AS ran,
-                GREATEST(s.began, o.hour * {HOUR}) AS since, LEAST(s.ended, (o.hour + 1) * {HOUR}) AS upto
-            FROM b_span s JOIN (SELECT UNNEST(CAST(? AS BIGINT[])) AS hour) o
-                ON s.began < (o.hour + 1) * {HOUR} AND s.ended > o.hour * {HOUR}
-            LEFT JOIN (SELECT id, MIN(moment) AS moment FROM marks WHERE mark = 'running' GROUP BY id) m
-                ON m.id = s.pod) x
+        SELECT pod, node, gpu, instance, hour, SUM(ms) AS held,
+            SUM(GREATEST(0, LEAST(upto, ran) - since)) AS starting,
+            SUM(CASE WHEN weights = 1 THEN price * ms ELSE quotient(price * ms * weight, weights) END) AS cost,
+            SUM(CASE WHEN weights = 1 THEN time * ms ELSE quotient(time * ms * weight, weights) END) AS time FROM (
+            SELECT *, upto - since AS ms FROM (
+                SELECT s.pod, s.node, s.gpu, s.instance, o.hour, s.price, s.time, s.weight, s.weights,
+                    COALESCE(m.moment, 0) AS ran,
+                    GREATEST(s.began, o.hour * {HOUR}) AS since, LEAST(s.ended, (o.hour + 1) * {HOUR}) AS upto
+                FROM b_span s JOIN (SELECT UNNEST(CAST(? AS BIGINT[])) AS hour) o
+                    ON s.began < (o.hour + 1) * {HOUR} AND s.ended > o.hour * {HOUR}
+                LEFT JOIN (SELECT id, MIN(moment) AS moment FROM marks WHERE mark = 'running' GROUP BY id) m
+                    ON m.id = s.pod) x) y
         GROUP BY pod, node, gpu, instance, hour""", [span])  # fmt: skip
-    store.run(used("b_used", began, ended, pending=pending))
-    whole = "GREATEST(h.held, CAST(COALESCE(u.seen, 0) AS BIGINT))"
-    of = f"div({{0}} * CAST({{1}} AS BIGINT), {whole})"
-    seen, low = "COALESCE(u.seen, 0)", "COALESCE(u.seen - u.idle, 0)"
-    busy = "COALESCE(u.seen - u.idle - u.low, 0)"
-    money = [of.format("h.cost", name) for name in (busy, low, seen)]
-    others = ", ".join(
-        f"CAST(SUM(COALESCE(u.{name}, 0)) AS HUGEINT) AS {name}" for name in ("seen", "busy", "sm", "energy")
-    )
-    first = "CASE WHEN h.hour = MIN(h.hour) OVER (PARTITION BY h.pod, h.gpu, h.instance) THEN 1 ELSE 0 END"
+    used = ", ".join(f"CAST(COALESCE(u.{name}, 0) AS BIGINT) AS {name}" for name in USED)
+    first = "CASE WHEN hour = MIN(hour) OVER (PARTITION BY pod, gpu, instance) THEN 1 ELSE 0 END"
     store.run(f"""CREATE TEMP TABLE b_served AS
-        SELECT e.model, MIN(h.node) AS node, h.hour, SUM(h.cost) AS cost, SUM({money[0]}) AS productive,
-            SUM({money[1]} - {money[0]}) AS low, SUM({money[2]} - {money[1]}) AS idle,
-            SUM({of.format("h.cost", "LEAST(h.starting, h.held)")}) AS starting, SUM(h.time) AS time,
-            SUM({of.format("h.time", seen)}) AS known,
-            SUM(LEAST(h.time, CAST(COALESCE(u.busy, 0) AS HUGEINT) * c.part)) AS used, {others}, SUM(h.first) AS holds
-        FROM (SELECT *, {first} AS first FROM b_hour h) h JOIN b_engine e ON e.pod = h.pod
-        JOIN (SELECT {_SLOT}, MAX(time) AS part FROM b_carried GROUP BY {_SLOT}) c ON {_same("c", "h")}
-        LEFT JOIN b_node n ON n.node = h.node
-        LEFT JOIN b_used u ON u.pod = h.pod AND u.gpu = h.gpu AND u.instance = h.instance AND u.hour = h.hour
-        GROUP BY e.model, COALESCE(n.pool, ''), h.hour""")  # fmt: skip
+        SELECT model, MIN(node) AS node, hour, SUM(cost) AS cost, SUM(per_ms * (seen - idle - low)) AS productive,
+            SUM(per_ms * low) AS low, SUM(per_ms * idle) AS idle, SUM(per_ms * starting) AS starting,
+            SUM(time) AS time, SUM(per_time * idle) AS idled, SUM(per_time * seen) AS known,
+            SUM(LEAST(time, CAST(busy AS HUGEINT) * part)) AS used,
+            SUM(seen) AS seen, SUM(busy) AS busy, SUM(sm) AS sm, SUM(energy) AS energy, SUM(first) AS holds FROM (
+            SELECT *, quotient(cost, span) AS per_ms, quotient(time, span) AS per_time FROM (
+                SELECT e.model, COALESCE(n.pool, '') AS pool, h.node, h.hour, h.cost, h.time, h.first, c.part,
+                    CAST(h.starting AS BIGINT) AS starting, {used},
+                    CAST(GREATEST(h.held, COALESCE(u.seen, 0)) AS BIGINT) AS span
+                FROM (SELECT *, {first} AS first FROM b_hour) h JOIN b_engine e ON e.pod = h.pod
+                JOIN (SELECT {_SLOT}, MAX(time) AS part FROM b_carried GROUP BY {_SLOT}) c ON {_same("c", "h")}
+                LEFT JOIN b_node n ON n.node = h.node
+                LEFT JOIN b_used u
+                    ON u.pod = h.pod AND u.gpu = h.gpu AND u.instance = h.instance AND u.hour = h.hour) x) y
+        GROUP BY model, pool, hour""")  # fmt: skip
 
 
 def used(table: str, began: int, ended: int, *, pending: bool) -> str:

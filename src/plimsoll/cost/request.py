@@ -45,20 +45,34 @@ class Fit(NamedTuple):
         return enough and self.weights.prompt > 0 and self.weights.output > 0
 
 
+class Sums(NamedTuple):
+    """What a fit needs of any number of intervals: sums of squares and products. number: of intervals; p, o, b:
+    prompt, output, busy."""
+
+    number: int = 0
+    pp: float = 0.0
+    po: float = 0.0
+    oo: float = 0.0
+    pb: float = 0.0
+    ob: float = 0.0
+    bb: float = 0.0
+    b: float = 0.0
+
+
+def sums(intervals: Iterable[Interval]) -> Sums:
+    columns = [(p * p, p * o, o * o, p * b, o * b, b * b, b) for b, p, o in intervals]
+    return Sums(len(columns), *(sum(column) for column in zip(*columns, strict=True)))
+
+
 def fit(intervals: Iterable[Interval]) -> Weights | None:
     """Busy milliseconds per token, by non-negative least squares; None where the intervals do not tell them apart."""
-    found = fitted(intervals)
+    found = fitted(sums(intervals))
     return found.weights if found else None
 
 
-def fitted(intervals: Iterable[Interval], angle: float = 1e-9) -> Fit | None:
+def fitted(of: Sums, angle: float = 1e-9) -> Fit | None:
     """The same with its residual. angle: sin² between the two kinds of tokens that is asked for."""
-    pp = po = oo = pb = ob = bb = b = 0.0
-    count = 0
-    for busy, prompt, output in intervals:
-        count += 1
-        pp, po, oo = pp + prompt * prompt, po + prompt * output, oo + output * output
-        pb, ob, bb, b = pb + prompt * busy, ob + output * busy, bb + busy * busy, b + busy
+    count, pp, po, oo, pb, ob, bb, b = of
     determinant = pp * oo - po * po
     if determinant <= angle * pp * oo:
         return None

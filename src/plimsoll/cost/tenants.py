@@ -12,15 +12,15 @@ from __future__ import annotations
 
 from plimsoll.cost import engines, merge, weigh
 from plimsoll.cost.ledger import Ledger
-from plimsoll.cost.lines import CUTS, SUMS, By
+from plimsoll.cost.lines import CLASSES, CUTS, SUMS, By
 from plimsoll.cost.request import Weights, whole
 from plimsoll.cost.sample import HOUR
 from plimsoll.cost.schema import TOKENS, USAGE
-from plimsoll.cost.split import SCALE
 from plimsoll.cost.store import Store
 
 PARTS = 2**36  # of an hour's price: what one of a million requests pays is right to 1 in 70,000
 _COUNTS = TOKENS.sums
+_MONEY = ("cost", *CLASSES, "starting")
 
 
 def divide(ledger: Ledger, by: By, began: int, ended: int, weights: Weights | None) -> tuple[weigh.Weighed, ...]:
@@ -30,8 +30,8 @@ def divide(ledger: Ledger, by: By, began: int, ended: int, weights: Weights | No
     """
     store = ledger.store
     store.run(engines.named())
-    _seen(ledger, began, ended)
-    for sql in _by_request() if by == "request" else _by_tenant():
+    _seen(ledger, by, began, ended)
+    for sql in {"model": _by_model, "request": _by_request}.get(by, _by_tenant)():
         store.run(sql)
     key = CUTS[by].key.replace("p.", "r.")  # what was served has no pod
     store.run(f"""CREATE TEMP TABLE b_tokens AS
@@ -39,16 +39,17 @@ def divide(ledger: Ledger, by: By, began: int, ended: int, weights: Weights | No
         FROM (SELECT {key} AS k, requests, prompt, output FROM b_traffic r) s GROUP BY k""")
     weighed: tuple[weigh.Weighed, ...] = ()
     if by != "model":
+        pending = ledger.pending(USAGE, began, ended)
+        store.run(engines.used("b_used", began, ended, pending=pending))
         weighed = weigh.models(ledger, began, ended, weights)
         _weigh(store, weighed)
         # An engine that works for one tenant is that tenant's; one of which nothing is known stays as it is.
-        kept = "tenant <> '' OR " if by != "request" else ""
-        store.run(
-            f"CREATE TEMP TABLE b_kept AS SELECT * FROM b_engine WHERE {kept}model NOT IN (SELECT model FROM b_part)"
-        )
+        own = "" if by == "request" else "tenant <> '' OR "
+        kept = f"SELECT * FROM b_engine WHERE {own}model NOT IN (SELECT model FROM b_part)"
+        store.run(f"CREATE TEMP TABLE b_kept AS {kept}")
         store.run("DELETE FROM b_engine WHERE pod IN (SELECT pod FROM b_kept)")
         engines.spans(store)
-        engines.hours(store, began, ended, pending=ledger.pending(USAGE, began, ended))
+        engines.hours(store, began, ended)
         store.run("DELETE FROM b_row WHERE pod IN (SELECT pod FROM b_engine)")
         store.run("ALTER TABLE b_row ADD COLUMN request BIGINT DEFAULT 0")
         for sql in (_parts(), *_rows()):
@@ -58,7 +59,7 @@ def divide(ledger: Ledger, by: By, began: int, ended: int, weights: Weights | No
     return weighed
 
 
-def _seen(ledger: Ledger, began: int, ended: int) -> None:
+def _seen(ledger: Ledger, by: By, began: int, ended: int) -> None:
     """What engines counted and what was told of tenants and requests, by model and hour: b_counted, b_told.
 
     A request belongs to the hours over which it lasted, by time; it is counted in that in which it ended.
@@ -66,7 +67,8 @@ def _seen(ledger: Ledger, began: int, ended: int) -> None:
     store = ledger.store
     tokens = merge.within(TOKENS, began, ended, pending=ledger.pending(TOKENS, began, ended))
     hour = f"div(began, {HOUR})"
-    own = ", ".join(f"CAST(SUM(t.{name}) AS HUGEINT) AS {name}" for name in _COUNTS)
+    sums = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in _COUNTS)
+    own = sums.replace("SUM(", "SUM(t.")
     store.run(f"""CREATE TEMP TABLE b_counted AS
         SELECT COALESCE(e.model, t.model) AS model, {hour} AS hour, COALESCE(e.tenant, '') AS tenant, {own}
         FROM ({tokens}) t LEFT JOIN b_engine e ON e.pod = t.pod WHERE t.tenant = '' GROUP BY 1, 2, 3""")
@@ -74,18 +76,43 @@ def _seen(ledger: Ledger, began: int, ended: int) -> None:
         SELECT model, {hour} AS hour, CAST(0 AS BIGINT) AS request, tenant, {own}
         FROM ({tokens}) t WHERE tenant <> '' GROUP BY 1, 2, 4""")
     last = "GREATEST(ended, began + 1)"
-    store.run(f"""CREATE TEMP TABLE b_asked AS
-        SELECT id, model, tenant, 1 AS requests, prompt, cached, output, began, CAST({last} - began AS HUGEINT) AS span,
+    asked = f"""SELECT id, model, tenant, 1 AS requests, prompt, cached, output, began, {last} - began AS span,
             div(GREATEST(began, {began}), {HOUR}) AS first,
             GREATEST(began, {began}) AS since, LEAST({last}, {ended}) AS till
-        FROM requests WHERE {last} > {began} AND began < {ended}""")
-    more = int(store.rows(f"SELECT COALESCE(MAX(div(till - 1, {HOUR}) - first), 0) FROM b_asked")[0][0])
-    pieces = ", ".join(f"div({name} * (upto - began), span) - div({name} * (since - began), span)" for name in _COUNTS)
-    store.run(f"""INSERT INTO b_told SELECT model, hour, id, tenant, {pieces} FROM (
-        SELECT id, model, tenant, {", ".join(_COUNTS)}, began, span, first + n AS hour,
-            GREATEST(since, (first + n) * {HOUR}) AS since, LEAST(till, (first + n + 1) * {HOUR}) AS upto
-        FROM b_asked JOIN (SELECT UNNEST(CAST(? AS BIGINT[])) AS n) o ON first + n <= div(till - 1, {HOUR})) p""",
+        FROM requests WHERE {last} > {began} AND began < {ended}"""
+    whole = f"since = began AND till - since = span AND first = div(till - 1, {HOUR})"
+    if by == "request":
+        of, group = f"id, tenant, {', '.join(_COUNTS)}", ""
+    else:  # nobody asks for each: they are summed as they are read
+        of, group = f"0, tenant, {sums}", "GROUP BY 1, 2, 4"
+    store.run(f"INSERT INTO b_told SELECT model, first AS hour, {of} FROM ({asked}) a WHERE {whole} {group}")
+    cut = f"({asked}) a WHERE NOT ({whole})"
+    more = int(store.rows(f"SELECT COALESCE(MAX(div(till - 1, {HOUR}) - first), 0) FROM {cut}")[0][0])
+    piece = "CAST(div(CAST({0} AS HUGEINT) * ({1} - began), span) AS BIGINT)"
+    pieces = ", ".join(
+        f"{piece.format(name, 'upto')} - {piece.format(name, 'since')} AS {name}" for name in _COUNTS
+    )  # fmt: skip
+    store.run(f"""INSERT INTO b_told SELECT model, hour, {of} FROM (
+        SELECT id, model, tenant, hour, {pieces} FROM (
+            SELECT id, model, tenant, {", ".join(_COUNTS)}, began, span, first + n AS hour,
+                GREATEST(since, (first + n) * {HOUR}) AS since, LEAST(till, (first + n + 1) * {HOUR}) AS upto
+            FROM (SELECT * FROM {cut}) c
+            JOIN (SELECT UNNEST(CAST(? AS BIGINT[])) AS n) o ON first + n <= div(till - 1, {HOUR})) p) q {group}""",
         [list(range(more + 1))])  # fmt: skip
+
+
+def _both() -> str:
+    """What was told, and what engines counted, in columns beside each other."""
+    told = ", ".join(f"{name} AS told_{name}, 0 AS own_{name}" for name in _COUNTS)
+    own = ", ".join(f"0 AS told_{name}, {name} AS own_{name}" for name in _COUNTS)
+    return f"""SELECT model, hour, request, tenant, {told} FROM b_told
+        UNION ALL SELECT model, hour, 0, tenant, {own} FROM b_counted"""
+
+
+def _by_model() -> list[str]:
+    """Tokens of each model: b_traffic. Whoever saw more of an hour is right."""
+    more = ", ".join(f"GREATEST(SUM(told_{name}), SUM(own_{name})) AS {name}" for name in _COUNTS)
+    return [f"CREATE TEMP TABLE b_traffic AS SELECT model, {more} FROM ({_both()}) b GROUP BY model, hour"]
 
 
 def _by_tenant() -> list[str]:
@@ -93,27 +120,19 @@ def _by_tenant() -> list[str]:
 
     What a tenant's own engines counted is no part of what the others answered for it.
     """
-    told = ", ".join(f"SUM(told_{name}) AS told_{name}, SUM(own_{name}) AS own_{name}" for name in _COUNTS)
-    left = ", ".join(f"{name} AS told_{name}, 0 AS own_{name}" for name in _COUNTS)
-    right = ", ".join(f"0 AS told_{name}, {name} AS own_{name}" for name in _COUNTS)
     beyond = "GREATEST(told_{0} - own_{0}, 0)"
     others = f"SUM(CASE WHEN tenant <> '' THEN {beyond} ELSE 0 END) OVER (PARTITION BY model, hour)"
-    nobody = f"GREATEST(own_{{0}} - {others}, told_{{0}})"
-    part = ", ".join(
-        f"CAST(CASE WHEN tenant <> '' THEN {beyond} ELSE {nobody} END AS HUGEINT) AS {{0}}".format(name)
-        for name in _COUNTS
+    nobody = f"GREATEST(own_{{0}} - CAST({others} AS BIGINT), told_{{0}})"
+    part, shown = (
+        ", ".join(f"CASE WHEN tenant <> '' THEN {of} ELSE {nobody} END AS {{0}}".format(name) for name in _COUNTS)
+        for of in (beyond, "GREATEST(told_{0}, own_{0})")
     )
-    shown = ", ".join(
-        f"CASE WHEN tenant <> '' THEN GREATEST(told_{{0}}, own_{{0}}) ELSE {nobody} END AS {{0}}".format(name)
-        for name in _COUNTS
-    )
-    both = f"""SELECT model, hour, tenant, {told} FROM (
-            SELECT model, hour, tenant, {left} FROM b_told
-            UNION ALL SELECT model, hour, tenant, {right} FROM b_counted) b GROUP BY model, hour, tenant"""
+    names = [f"{side}_{name}" for side in ("told", "own") for name in _COUNTS]
+    every = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in names)
     return [
-        f"CREATE TEMP TABLE b_both AS {both}",
-        f"CREATE TEMP TABLE b_traffic AS SELECT model, hour, CAST(0 AS BIGINT) AS request, tenant, {shown} FROM b_both",
+        f"CREATE TEMP TABLE b_both AS SELECT model, hour, tenant, {every} FROM ({_both()}) b GROUP BY 1, 2, 3",
         f"CREATE TEMP TABLE b_part AS SELECT model, hour, CAST(0 AS BIGINT) AS request, tenant, {part} FROM b_both",
+        f"CREATE TEMP TABLE b_traffic AS SELECT model, hour, 0 AS request, tenant, {shown} FROM b_both",
     ]
 
 
@@ -122,16 +141,12 @@ def _by_request() -> list[str]:
     counts = ", ".join(_COUNTS)
     seen = ", ".join(f"GREATEST(SUM(own_{name}), SUM(told_{name})) AS {name}" for name in _COUNTS)
     told = ", ".join(f"SUM({name}) AS {name}" for name in _COUNTS)
-    of = ", ".join(f"GREATEST(s.{name} - COALESCE(r.{name}, 0), 0)" for name in _COUNTS)
-    left = ", ".join(f"{name} AS told_{name}, 0 AS own_{name}" for name in _COUNTS)
-    right = ", ".join(f"0 AS told_{name}, {name} AS own_{name}" for name in _COUNTS)
+    rest = ", ".join(f"CAST(GREATEST(s.{name} - COALESCE(r.{name}, 0), 0) AS BIGINT)" for name in _COUNTS)
     return [
         f"""CREATE TEMP TABLE b_part AS
             SELECT model, hour, request, '' AS tenant, {counts} FROM b_told WHERE request <> 0""",
-        f"""INSERT INTO b_part SELECT s.model, s.hour, 0, '', {of} FROM (
-                SELECT model, hour, {seen} FROM (
-                    SELECT model, hour, {left} FROM b_told WHERE request = 0
-                    UNION ALL SELECT model, hour, {right} FROM b_counted) b GROUP BY model, hour) s
+        f"""INSERT INTO b_part SELECT s.model, s.hour, 0, '', {rest} FROM (
+                SELECT model, hour, {seen} FROM ({_both()}) b WHERE request = 0 GROUP BY model, hour) s
             LEFT JOIN (SELECT model, hour, {told} FROM b_told WHERE request <> 0 GROUP BY model, hour) r
                 ON r.model = s.model AND r.hour = s.hour""",
         "CREATE TEMP VIEW b_traffic AS SELECT * FROM b_part",
@@ -167,25 +182,27 @@ def _parts() -> str:
 
 
 def _rows() -> list[str]:
-    """Rows of those served, into b_row: first what is nobody's, then the others' parts of what is left."""
+    """Rows of those served, into b_row: first what is nobody's, then the others' parts of what is left.
+
+    Of money a part is a whole number, and what parts leave is nobody's: less than a micro-unit in ten thousand hours.
+    """
     columns = ", ".join(("pod", "node", "model", "request", "tenant", *SUMS))
-    # Money times time needs more than 128 bits: both amounts are made smaller first.
-    idle_time = f"""CASE WHEN cost >= {SCALE}
-        THEN quotient(time * quotient(idle, {SCALE}), quotient(cost, {SCALE})) ELSE 0 END"""
-    own = {"cost": "idle", "idle": "idle", "time": "idled", "known": "LEAST(idled, known)", "holds": "holds"}
+    own = {"cost": "idle", "idle": "idle", "time": "idled", "known": "idled", "holds": "holds"}
     nobody = {name: own.get(name, "0") for name in SUMS}
-    left = {name: f"{name} - {nobody[name]}" for name in SUMS}
-    unasked = "NOT EXISTS (SELECT 1 FROM b_share h WHERE h.model = b.model AND h.hour = b.hour)"
-    every = {name: f"{nobody[name]} + CASE WHEN {unasked} THEN {left[name]} ELSE 0 END" for name in SUMS}
-    part = {
-        name: f"quotient(({left[name]}) * top, {PARTS}) - quotient(({left[name]}) * bottom, {PARTS})" for name in SUMS
-    }
-    asked = f"SELECT *, {idle_time} AS idled FROM b_served"
-    summed = [", ".join(f"CAST(SUM({of[name]}) AS HUGEINT)" for name in SUMS) for of in (every, part)]
+    left = ", ".join(f"{name} - {nobody[name]} AS left_{name}" for name in SUMS)
+    none = ", ".join(f"{nobody[name]} AS own_{name}" for name in SUMS)
+    unit = ", ".join(f"quotient(left_{name}, {PARTS}) AS unit_{name}" for name in _MONEY)
+    over = {name: f"left_{name} - unit_{name} * {PARTS}" if name in _MONEY else "0" for name in SUMS}
+    rest = {name: f"own_{name} + CASE WHEN asked THEN {over[name]} ELSE left_{name} END" for name in SUMS}
+    part = {name: f"CAST(CAST(left_{name} AS FLOAT8) * parts / {PARTS} AS HUGEINT)" for name in SUMS}
+    part |= {name: f"unit_{name} * parts" for name in _MONEY}
+    summed = [", ".join(f"CAST(SUM({of[name]}) AS HUGEINT)" for name in SUMS) for of in (rest, part)]
     return [
-        f"""INSERT INTO b_row ({columns}) SELECT 0, node, model, 0, '', {summed[0]} FROM ({asked}) b
-            GROUP BY node, model""",
-        f"""INSERT INTO b_row ({columns}) SELECT 0, b.node, b.model, h.request, h.tenant, {summed[1]}
-            FROM ({asked}) b JOIN b_share h ON h.model = b.model AND h.hour = b.hour
-            GROUP BY b.node, b.model, h.request, h.tenant""",
+        f"""CREATE TEMP TABLE b_left AS SELECT *, {unit} FROM (
+            SELECT b.*, {none}, {left}, h.model IS NOT NULL AS asked FROM b_served b
+            LEFT JOIN (SELECT DISTINCT model, hour FROM b_share) h ON h.model = b.model AND h.hour = b.hour) l""",
+        f"INSERT INTO b_row ({columns}) SELECT 0, node, model, 0, '', {summed[0]} FROM b_left GROUP BY node, model",
+        f"""INSERT INTO b_row ({columns}) SELECT 0, node, l.model, request, tenant, {summed[1]}
+            FROM (SELECT model, hour, request, tenant, CAST(top - bottom AS BIGINT) AS parts FROM b_share) h
+            JOIN b_left l ON l.model = h.model AND l.hour = h.hour GROUP BY node, l.model, request, tenant""",
     ]

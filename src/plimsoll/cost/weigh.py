@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 import msgspec
 
 from plimsoll.cost import engines, merge
 from plimsoll.cost.ledger import Ledger
-from plimsoll.cost.request import ANGLE_MIN, Fit, Interval, Weights, fitted
+from plimsoll.cost.request import ANGLE_MIN, Fit, Sums, Weights, fitted
 from plimsoll.cost.sample import HOUR
 from plimsoll.cost.schema import TOKENS, USAGE
 
@@ -31,37 +29,40 @@ class Weighed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def models(ledger: Ledger, began: int, ended: int, given: Weights | None) -> tuple[Weighed, ...]:
-    """The weights of every model in b_part. given: of all of them."""
+    """The weights of every model in b_part, from b_used: what engines did. given: of all models."""
     names = [row[0] for row in ledger.store.rows("SELECT DISTINCT model FROM b_part ORDER BY model")]
     if given is not None:
         return tuple(Weighed(model=name, weights=given, source="given") for name in names)
-    seen = _intervals(ledger, min(began, ended - BACK), ended)
-    return tuple(_weighed(name, seen.get(name, [])) for name in names)
+    done, since = "b_used", min(began, ended - BACK)
+    if since < began:
+        done = "b_worked"
+        ledger.store.run(engines.used(done, since, ended, pending=ledger.pending(USAGE, since, ended)))
+    seen = _sums(ledger, since, ended, done)
+    return tuple(_weighed(name, seen.get(name, Sums())) for name in names)
 
 
-def _weighed(model: str, intervals: list[Interval]) -> Weighed:
-    found: Fit | None = fitted(intervals, ANGLE_MIN)
-    if found is None or not found.good:
-        residual = found.residual if found else None
-        return Weighed(model=model, weights=Weights(), source="default", intervals=len(intervals), residual=residual)
-    return Weighed(model=model, weights=found.weights, source="fitted", intervals=found.intervals,
-                   residual=found.residual)  # fmt: skip
+def _weighed(model: str, sums: Sums) -> Weighed:
+    found: Fit | None = fitted(sums, ANGLE_MIN)
+    if found is not None and found.good:
+        return Weighed(model=model, weights=found.weights, source="fitted", intervals=sums.number,
+                       residual=found.residual)  # fmt: skip
+    return Weighed(model=model, weights=Weights(), source="default", intervals=sums.number,
+                   residual=found.residual if found else None)  # fmt: skip
 
 
-def _intervals(ledger: Ledger, began: int, ended: int) -> dict[str, list[Interval]]:
-    """Hours of engines that were measured, and counted, for all of it: by model."""
-    store = ledger.store
-    store.run(engines.used("b_worked", began, ended, pending=ledger.pending(USAGE, began, ended)))
+def _sums(ledger: Ledger, began: int, ended: int, done: str) -> dict[str, Sums]:
+    """Of hours of engines that were measured, and counted, for all of it: by model. done: what engines did."""
     tokens = merge.within(TOKENS, began, ended, pending=ledger.pending(TOKENS, began, ended))
     whole = int(_WHOLE * HOUR)
-    rows = store.rows(f"""
-        SELECT e.model, w.busy, t.prompt, t.output FROM (
-            SELECT pod, hour, SUM(busy) AS busy FROM b_worked GROUP BY pod, hour HAVING MIN(seen) >= {whole}) w
-        JOIN (SELECT pod, div(began, {HOUR}) AS hour, GREATEST(SUM(prompt - cached), 0) AS prompt, SUM(output) AS output
-              FROM ({tokens}) k WHERE tenant = '' GROUP BY pod, div(began, {HOUR})
-              HAVING SUM(ended - began) >= {whole} AND SUM(prompt + output) > 0) t ON t.pod = w.pod AND t.hour = w.hour
-        JOIN b_engine e ON e.pod = w.pod ORDER BY e.model, w.pod, w.hour""")
-    found: dict[str, list[Interval]] = defaultdict(list)
-    for model, *values in rows:
-        found[model].append(Interval(*map(float, values)))
-    return found
+    products = ("p * p", "p * o", "o * o", "p * b", "o * b", "b * b", "b")
+    rows = ledger.store.rows(f"""
+        SELECT model, COUNT(*), {", ".join(f"SUM({of})" for of in products)} FROM (
+            SELECT e.model, CAST(w.busy AS FLOAT8) AS b, CAST(t.prompt AS FLOAT8) AS p, CAST(t.output AS FLOAT8) AS o
+            FROM (SELECT pod, hour, SUM(busy) AS busy FROM {done} GROUP BY pod, hour HAVING MIN(seen) >= {whole}) w
+            JOIN (SELECT pod, div(began, {HOUR}) AS hour, GREATEST(SUM(prompt - cached), 0) AS prompt,
+                      SUM(output) AS output
+                  FROM ({tokens}) k WHERE tenant = '' GROUP BY pod, div(began, {HOUR})
+                  HAVING SUM(ended - began) >= {whole} AND SUM(prompt + output) > 0) t
+                ON t.pod = w.pod AND t.hour = w.hour
+            JOIN b_engine e ON e.pod = w.pod) x GROUP BY model""")
+    return {model: Sums(int(count), *map(float, sums)) for model, count, *sums in rows}

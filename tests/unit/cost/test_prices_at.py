@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plimsoll.cost.price import Facts, Tariff, owned
-from plimsoll.cost.request import Fit, Interval, Weights, fit, fitted, share, work
+from plimsoll.cost.request import Fit, Interval, Weights, fit, fitted, share, sums, work
 from plimsoll.cost.sample import HOUR, Quote
 from plimsoll.spec.load import load
 from tests.unit.cost.truth import START
@@ -142,11 +142,11 @@ def test_cached_prompt_tokens_are_no_work() -> None:
 
 
 def test_a_fit_says_how_far_it_can_be_believed() -> None:
-    exact = fitted([Interval(2 * p + 9 * o, p, o) for p in range(10, 50, 10) for o in (1, 20, 70)])
+    exact = fitted(sums([Interval(2 * p + 9 * o, p, o) for p in range(10, 50, 10) for o in (1, 20, 70)]))
     assert exact is not None
     assert (exact.intervals, exact.good) == (12, True)
     assert exact.residual == pytest.approx(0, abs=1e-9)
-    never_changes = fitted([Interval(100, p, o) for p in range(10, 50, 10) for o in (1, 20, 70)])
+    never_changes = fitted(sums([Interval(100, p, o) for p in range(10, 50, 10) for o in (1, 20, 70)]))
     assert never_changes is not None
     assert (never_changes.residual, never_changes.good) == (1, False)
     assert not Fit(Weights(1, 2), 11, 0).good  # too few
