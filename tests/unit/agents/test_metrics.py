@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections import defaultdict
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -19,8 +21,8 @@ from plimsoll.cost import month
 from plimsoll.cost.bill import NotConservedError, Query
 from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.price import Tariff
-from plimsoll.cost.request import Weights
 from plimsoll.cost.sample import HOUR, Ended, Gpu, Hold, Node, Pod, Quote, Record, Tokens, Watch, measured
+from plimsoll.cost.served import inference
 from plimsoll.cost.store import open_store
 from plimsoll.cost.window import DAY
 from plimsoll.spec.load import from_mapping
@@ -28,6 +30,9 @@ from plimsoll.spec.model import Platform
 from tests.unit.cost.test_shares import END, TARIFF, node, pod
 from tests.unit.cost.truth import SKU, START, generate
 from tests.unit.cost.truth import TARIFF as TRUE_TARIFF
+from tests.unit.pillars.test_observability_rules import promtool
+
+__all__ = ["promtool"]  # a fixture
 
 _SERIES = re.compile(r'(plimsoll_\w+)(?:\{((?:\w+="(?:[^"\\\n]|\\[\\"n])*",?)+)\})? (-?[0-9]+(?:\.[0-9]+)?)')
 _PAIR = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -206,14 +211,19 @@ def test_tokens_and_requests_cost_what_engines_cost(ledger: Ledger) -> None:
         Tokens(model="m", tenant="y", pod="a", began=START, ended=START + HOUR, requests=30, prompt=0,
                output=2_000_000),
     ])  # fmt: skip
-    found = read(costs(ledger, TARIFF, None, END, weights=Weights(1, 4)))
-    million = found["plimsoll_inference_cost_per_million_tokens"]
-    assert million[("model", "m"), ("kind", "prompt")] == pytest.approx(5)  # 50 = 2 million × 5 + 2 million × 20
-    assert million[("model", "m"), ("kind", "output")] == pytest.approx(20)
-    assert million[("model", "m"), ("kind", "all")] == pytest.approx(100 / 5)
-    asked = found["plimsoll_inference_cost_per_request"]
-    assert asked[("model", "m"), ("tenant", "x")] == pytest.approx(1)
-    assert asked[("model", "m"), ("tenant", "y")] == pytest.approx(40 / 30, abs=1e-5)
+    found = read(costs(ledger, TARIFF, None, END))
+    rows = inference(ledger, TARIFF, Query(by="served", began=END - DAY, ended=END)).rows
+    million, asked = found["plimsoll_inference_cost_per_million_tokens"], found["plimsoll_inference_cost_per_request"]
+    assert {each.tenant for each in rows} == {"", "x", "y"}
+    for each in rows:
+        if each.requests:
+            of_tenant = dict(asked)[next(key for key in asked if dict(key).get("tenant", "") == each.tenant)]
+            assert of_tenant == pytest.approx(each.cost / each.requests / 1e6, abs=1e-9)
+    assert len(asked) == 2
+    prompt, output = million[("model", "m"), ("kind", "prompt")], million[("model", "m"), ("kind", "output")]
+    assert prompt * 3 == pytest.approx(sum(each.prompt_cost for each in rows) / 1e6)
+    assert output * 2 == pytest.approx(sum(each.output_cost for each in rows) / 1e6)
+    assert million[("model", "m"), ("kind", "all")] == pytest.approx(100 / 5)  # idle time, too, by all tokens
 
 
 # --- bounds
@@ -306,3 +316,15 @@ def test_health_is_by_name() -> None:
         "plimsoll_meter_late": {(): 3},
     }
     assert "# HELP plimsoll_meter_readings Devices that were read in the last round.\n" in text
+
+
+def test_prometheus_takes_the_page(ledger: Ledger, promtool: Path) -> None:
+    ledger.write([*node(), *pod("a", 1, None, model='m"\\\n'), *many(3)])
+    text = page(ledger, TARIFF, declared(), END, dict.fromkeys(metrics.HEALTH, 1.5))
+    done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 3), done.stderr  # 3: it would name metrics otherwise
+    assert "error while linting" not in done.stderr
+    wrong = subprocess.run(
+        [promtool, "check", "metrics"], input=f"{text}x y z\n".encode(), capture_output=True, check=False
+    )
+    assert wrong.returncode == 1

@@ -48,11 +48,11 @@ def _labels(labels: Mapping[str, str]) -> str:
     return "{" + ",".join(pairs) + "}" if pairs else ""
 
 
-def money(micro: int) -> str:
-    """Micro-units as a decimal number of units, exact."""
-    whole, rest = divmod(abs(micro), 1_000_000)
-    sign = "-" if micro < 0 else ""
-    return f"{sign}{whole}.{rest:06d}".rstrip("0").rstrip(".")
+def money(amount: int, digits: int = 6) -> str:
+    """An amount of units × 10^digits (micro-units) as a decimal number of units, exact."""
+    whole, rest = divmod(abs(amount), 10**digits)
+    sign = "-" if amount < 0 else ""
+    return f"{sign}{whole}.{rest:0{digits}d}".rstrip("0").rstrip(".")
 
 
 def number(value: float) -> str:

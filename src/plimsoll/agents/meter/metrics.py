@@ -20,9 +20,10 @@ from plimsoll.cost.lines import COST
 from plimsoll.cost.lost import lost
 from plimsoll.cost.month import limits
 from plimsoll.cost.price import Facts, Rate, Tariff
-from plimsoll.cost.request import Weights
 from plimsoll.cost.sample import HOUR
+from plimsoll.cost.served import inference
 from plimsoll.cost.window import DAY, Window, day, month_of, reach
+from plimsoll.errors import IncompleteError
 from plimsoll.spec.model import Platform
 
 LIMIT = 200
@@ -46,11 +47,10 @@ def page(
     now: int,
     counters: Mapping[str, float],
     *,
-    weights: Weights | None = None,
     past: Past | None = None,
 ) -> str:
     """The whole page at a moment: `costs`, which takes as long as a few bills, and `health`, which costs nothing."""
-    return costs(ledger, tariff, platform, now, weights=weights, past=past) + health(counters)
+    return costs(ledger, tariff, platform, now, past=past) + health(counters)
 
 
 def health(counters: Mapping[str, float]) -> str:
@@ -67,14 +67,12 @@ def costs(
     platform: Platform | None,
     now: int,
     *,
-    weights: Weights | None = None,
     past: Past | None = None,
 ) -> str:
     """What the ledger says at a moment (milliseconds). Not while another thread uses the same store.
 
-    weights: of tokens, where they were measured. past: kept from one page to the next; without it, and on the first
-    page of a day, all days of the last four weeks are billed. Where lines do not add up to nodes, the page says only
-    that.
+    past: kept from one page to the next; without it, and on the first page of a day, all days of the last four weeks
+    are billed. Where lines do not add up to nodes, the page says only that.
     """
     horizon = ledger.horizon()
     found = [
@@ -88,15 +86,13 @@ def costs(
     ]
     about = "Whether the lines of all bills here add up to the price of the nodes (1)."
     try:
-        found += _bills(ledger, tariff, platform, now, weights or Weights(), {} if past is None else past)
+        found += _bills(ledger, tariff, platform, now, {} if past is None else past)
     except NotConservedError:
         return text([*found, Family("plimsoll_cost_conserved", about, (Sample("0"),))])
     return text([*found, Family("plimsoll_cost_conserved", about, (Sample("1"),))])
 
 
-def _bills(
-    ledger: Ledger, tariff: Tariff, platform: Platform | None, now: int, weights: Weights, past: Past
-) -> Iterator[Family]:
+def _bills(ledger: Ledger, tariff: Tariff, platform: Platform | None, now: int, past: Past) -> Iterator[Family]:
     terms = _terms(platform)
 
     def asked(by: str, began: int, top: int = 0) -> Bill:
@@ -130,7 +126,11 @@ def _bills(
             if line.key and line.cost
         ),
     )
-    yield from tokens(ledger, asked("model", now - DAY).lines, now - DAY, now, weights, LIMIT)
+    try:
+        served = inference(ledger, tariff, Query(by="served", began=now - DAY, ended=now, **terms)).rows  # type: ignore[arg-type]
+    except IncompleteError:  # nobody watched in that time
+        served = ()
+    yield from tokens(served, LIMIT)
 
 
 def _terms(platform: Platform | None) -> dict[str, str]:
