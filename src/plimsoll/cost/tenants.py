@@ -165,14 +165,16 @@ def _weigh(store: Store, weighed: tuple[weigh.Weighed, ...]) -> None:
 def _parts() -> str:
     """Of PARTS of an hour of a model's engines, those from `bottom` up to `top` are whose the row is: b_share.
 
-    Where no token of an hour was any work, all who asked pay alike. Running sums lose nothing: the last ends at PARTS.
+    Where no token of an hour was any work, all who asked pay alike. Where one ends the next begins, rounded alike, and
+    the last ends at PARTS: nothing is lost.
     """
     work = "GREATEST(p.prompt - p.cached, 0) * w.prompt + p.output * w.output"
     hour = "PARTITION BY model, hour"
+    upto = f"CAST(FLOOR(CAST({{0}} AS FLOAT8) / every * {PARTS}) AS BIGINT)"
     return f"""CREATE TEMP TABLE b_share AS
         SELECT model, hour, request, tenant,
-            quotient((upto - work) * {PARTS}, every) AS bottom, quotient(upto * {PARTS}, every) AS top FROM (
-            SELECT *, SUM(work) OVER ({hour}) AS every,
+            {upto.format("upto - work")} AS bottom, {upto.format("upto")} AS top FROM (
+            SELECT *, CAST(SUM(work) OVER ({hour}) AS FLOAT8) AS every,
                 SUM(work) OVER ({hour} ORDER BY request, tenant ROWS UNBOUNDED PRECEDING) AS upto FROM (
                 SELECT model, hour, request, tenant,
                     CAST(CASE WHEN SUM(work) OVER ({hour}) = 0 THEN 1 ELSE work END AS HUGEINT) AS work FROM (
@@ -203,6 +205,6 @@ def _rows() -> list[str]:
             LEFT JOIN (SELECT DISTINCT model, hour FROM b_share) h ON h.model = b.model AND h.hour = b.hour) l""",
         f"INSERT INTO b_row ({columns}) SELECT 0, node, model, 0, '', {summed[0]} FROM b_left GROUP BY node, model",
         f"""INSERT INTO b_row ({columns}) SELECT 0, node, l.model, request, tenant, {summed[1]}
-            FROM (SELECT model, hour, request, tenant, CAST(top - bottom AS BIGINT) AS parts FROM b_share) h
+            FROM (SELECT model, hour, request, tenant, top - bottom AS parts FROM b_share) h
             JOIN b_left l ON l.model = h.model AND l.hour = h.hour GROUP BY node, l.model, request, tenant""",
     ]
