@@ -75,28 +75,26 @@ CUTS: dict[By, Cut] = {
 }  # fmt: skip
 
 
-def _classed(paid: str) -> str:
-    """The rows of `paid`, one per holder and device, with their money by class.
+def _classed(paid: str, more: str = "") -> str:
+    """The rows of `paid`, one per holder and device, with their money by class. more: columns of it to be kept.
 
     Class is by time: of a hold that was idle a third of the time it was held, a third of the money is idle. Of its
     GPU time `known` was measured and `used` was busy: of a device that others share, at most what it pays for.
     """
     used = ", ".join(f"CAST(COALESCE(u.{name}, 0) AS BIGINT) AS {name}" for name in (*MEASURED, "idle", "low"))
-    starting = "GREATEST(0, LEAST(COALESCE(m.moment, 0), p.ended) - p.began)"
     return f"""
-        SELECT pod, node, '' AS model, '' AS tenant, cost, per_ms * (seen - idle - low) AS productive,
+        SELECT {more} pod, node, '' AS model, '' AS tenant, cost, per_ms * (seen - idle - low) AS productive,
             per_ms * low AS low, per_ms * idle AS idle, per_ms * starting AS starting, time,
             quotient(time, span) * seen AS known, LEAST(time, CAST(busy AS HUGEINT) * part) AS used,
             {", ".join(MEASURED)}, 1 AS holds FROM (
             SELECT *, quotient(cost, span) AS per_ms FROM (
-                SELECT p.pod, p.node, p.cost, p.time, c.part, {starting} AS starting, {used},
+                SELECT {more} p.pod, p.node, p.cost, p.time, c.part, {used},
+                    GREATEST(0, LEAST(p.ran, p.ended) - p.began) AS starting,
                     GREATEST(p.ended - p.began, CAST(COALESCE(u.seen, 0) AS BIGINT)) AS span
                 FROM {paid} p
                 JOIN (SELECT node, gpu, instance, MAX(time) AS part FROM b_carried GROUP BY node, gpu, instance) c
                     ON c.node = p.node AND c.gpu = p.gpu AND c.instance = p.instance
-                LEFT JOIN b_use u ON u.pod = p.pod AND u.gpu = p.gpu AND u.instance = p.instance
-                LEFT JOIN (SELECT id, MIN(moment) AS moment FROM marks WHERE mark = 'running' GROUP BY id) m
-                    ON m.id = p.pod) x) y"""
+                LEFT JOIN b_use u ON u.pod = p.pod AND u.gpu = p.gpu AND u.instance = p.instance) x) y"""
 
 
 def classes(*, table: bool) -> list[str]:
@@ -214,12 +212,13 @@ def rounded(store: Store, by: By, total: int, top: int) -> tuple[list[dict[str, 
 
 
 def _sums(by: By, *, shown: bool) -> str:
-    """The sums of lines; shown: of those only."""
-    key, sums, rows = CUTS[by].key, ", ".join(f"SUM({name}) AS {name}" for name in SUMS), "b_row"
-    if shown:
-        paid = f"(SELECT r.* FROM {_beside(by, 'b_paid')} WHERE {key} IN (SELECT k FROM b_shown))"
-        rows = f"({_classed(paid)})"
-    return f"SELECT {key} AS k, {sums} FROM {_beside(by, rows)} GROUP BY 1"
+    """The sums of lines; shown: of those only. Whose a row is is looked up while it is short."""
+    key, sums = CUTS[by].key, ", ".join(f"SUM({name}) AS {name}" for name in SUMS)
+    if by in SERVED:
+        return f"SELECT {key} AS k, {sums} FROM {_beside(by, 'b_row')} GROUP BY 1"
+    among = f"WHERE {key} IN (SELECT k FROM b_shown)" if shown else ""
+    paid = f"(SELECT r.*, {key} AS k FROM {_beside(by, 'b_paid')} {among})"
+    return f"SELECT k, {sums} FROM ({_classed(paid, 'k,')}) r GROUP BY k"
 
 
 def _micro(store: Store, total: int) -> tuple[str, list[object]]:

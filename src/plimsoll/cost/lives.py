@@ -37,22 +37,28 @@ def lives(began: int, ended: int, horizon: int) -> list[str]:
     gpu, instance = "x.node, x.gpu", "x.node, x.gpu, x.instance, x.parts"
     return [
         """CREATE TEMP TABLE b_end AS
-            SELECT id, COALESCE(MIN(CASE WHEN exact = 1 THEN moment END), MIN(moment)) AS moment
-            FROM marks WHERE mark = 'ended' AND kind IN ('node', 'pod', 'hold') GROUP BY id""",
+            SELECT id, kind, ran, COALESCE(told, noticed) AS moment FROM (
+                SELECT id, kind, MIN(CASE WHEN mark = 'ended' AND exact = 1 THEN moment END) AS told,
+                    MIN(CASE WHEN mark = 'ended' THEN moment END) AS noticed,
+                    MIN(CASE WHEN mark = 'running' THEN moment END) AS ran
+                FROM marks WHERE kind IN ('node', 'pod', 'hold') GROUP BY id, kind) m""",
         f"""CREATE TEMP TABLE b_node AS SELECT * FROM (
             SELECT n.id AS node, uid, name, pool, sku, capacity, provider, region, instance_type, gpus, cpu_milli,
                 memory_mib, GREATEST(n.began, {began}) AS began, LEAST(COALESCE(e.moment, {horizon}), {ended}) AS ended
-            FROM nodes n LEFT JOIN b_end e ON e.id = n.id) x WHERE began < ended""",
+            FROM nodes n LEFT JOIN b_end e ON e.id = n.id AND e.kind = 'node') x WHERE began < ended""",
         """CREATE TEMP TABLE b_lost AS
             SELECT h.id, MIN(m.moment) AS moment FROM holds h JOIN marks m ON m.id = h.device AND m.mark = 'ended'
                 AND m.kind IN ('gpu', 'instance') AND m.moment >= h.began GROUP BY h.id""",
         f"""CREATE TEMP TABLE b_hold AS SELECT * FROM (
-            SELECT h.pod, h.node, h.gpu, h.instance, h.parts, h.weight, GREATEST(h.began, n.began) AS began,
+            SELECT h.pod, h.node, h.gpu, h.instance, h.parts, h.weight, COALESCE(p.ran, 0) AS ran,
+                GREATEST(h.began, n.began) AS began,
                 LEAST(COALESCE(p.moment, q.moment, l.moment, {horizon}),
                       COALESCE(q.moment, l.moment, p.moment, {horizon}),
                       COALESCE(l.moment, p.moment, q.moment, {horizon}), n.ended) AS ended
-            FROM holds h JOIN b_node n ON n.node = h.node LEFT JOIN b_end p ON p.id = h.pod
-            LEFT JOIN b_end q ON q.id = h.id LEFT JOIN b_lost l ON l.id = h.id
+            FROM holds h JOIN b_node n ON n.node = h.node
+            LEFT JOIN (SELECT id, moment, ran FROM b_end WHERE kind = 'pod') p ON p.id = h.pod
+            LEFT JOIN (SELECT id, moment FROM b_end WHERE kind = 'hold') q ON q.id = h.id
+            LEFT JOIN b_lost l ON l.id = h.id
             WHERE h.began < {ended}) x WHERE began < ended""",
         "CREATE TEMP TABLE b_instance AS "
         + merge.islands(
@@ -62,12 +68,18 @@ def lives(began: int, ended: int, horizon: int) -> list[str]:
         ),
         f"""CREATE TEMP TABLE b_known AS SELECT * FROM ({life("gpus", gpu)}) x WHERE began < ended
             UNION ALL SELECT node, gpu, began, ended FROM b_instance""",
-        # Nearly every hold lies within what is known of its GPU: only the others take part in the union.
+        # Nearly every hold lies within what is known of its GPU. Only the others take part in the union, and they are
+        # looked for only on GPUs of which not all holds lie within one life.
         "CREATE TEMP TABLE b_gpu AS "
         + merge.islands(
-            """SELECT * FROM b_known UNION ALL SELECT node, gpu, began, ended FROM b_hold h WHERE NOT EXISTS (
-                SELECT 1 FROM b_known k WHERE k.node = h.node AND k.gpu = h.gpu
-                    AND k.began <= h.began AND k.ended >= h.ended)""",
+            """SELECT * FROM b_known UNION ALL SELECT h.node, h.gpu, h.began, h.ended FROM b_hold h JOIN (
+                SELECT node, gpu FROM (SELECT node, gpu, MIN(began) AS began, MAX(ended) AS ended
+                                       FROM b_hold GROUP BY node, gpu) a
+                WHERE NOT EXISTS (SELECT 1 FROM b_known k WHERE k.node = a.node AND k.gpu = a.gpu
+                                      AND k.began <= a.began AND k.ended >= a.ended)) o
+                ON o.node = h.node AND o.gpu = h.gpu
+                WHERE NOT EXISTS (SELECT 1 FROM b_known k WHERE k.node = h.node AND k.gpu = h.gpu
+                                      AND k.began <= h.began AND k.ended >= h.ended)""",
             "node, gpu",
         ),
     ]  # fmt: skip
@@ -132,5 +144,6 @@ def quotes(store: Store) -> dict[str, list[Quote]]:
 def usage(began: int, ended: int, *, pending: bool) -> str:
     """What each holder did on each device in the window: b_use."""
     rows = merge.within(USAGE, began, ended, pending=pending)
-    return f"""CREATE TEMP TABLE b_use AS SELECT pod, gpu, instance, {merge.totals(USED)}
+    sums = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in USED)
+    return f"""CREATE TEMP TABLE b_use AS SELECT pod, gpu, instance, {sums}
         FROM ({rows}) u WHERE pod <> 0 GROUP BY pod, gpu, instance"""

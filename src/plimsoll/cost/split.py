@@ -53,7 +53,7 @@ def shared() -> list[str]:
         f"""CREATE TEMP TABLE b_shared AS SELECT DISTINCT {_SLOT} FROM (
             SELECT {_SLOT}, ended, LEAD(began) OVER (PARTITION BY {_SLOT} ORDER BY began) AS later FROM b_hold) h
             WHERE later < ended""",
-        f"""CREATE TEMP TABLE b_alone AS SELECT pod, {_SLOT}, began, ended FROM b_hold h
+        f"""CREATE TEMP TABLE b_alone AS SELECT pod, {_SLOT}, ran, began, ended FROM b_hold h
             WHERE NOT EXISTS (SELECT 1 FROM b_shared s WHERE {_same("s", "h")})""",
     ]
 
@@ -90,6 +90,7 @@ def carried() -> str:
     return f"""CREATE TEMP TABLE b_carried AS
         SELECT s.node, s.gpu, s.instance, GREATEST(s.began, r.began) AS began, LEAST(s.ended, r.ended) AS ended,
             CAST({price} AS HUGEINT) AS price, CAST({time} AS HUGEINT) AS time,
+            COUNT(*) OVER (PARTITION BY s.node, s.gpu, s.instance) AS prices,
             EXISTS (SELECT 1 FROM b_shared h WHERE {_same("h", "s")}) AS shared
         FROM b_slot s JOIN b_rate r ON r.node = s.node AND r.began < s.ended AND s.began < r.ended"""
 
@@ -97,15 +98,19 @@ def carried() -> str:
 def alone() -> list[str]:
     """What lone holders pay: b_paid; what is left of their slots: b_free. Both with the GPU time that it is for.
 
-    began, ended: of the hold, which is one per pod and device.
+    began, ended: of the hold, which is one per pod and device. ran: when the containers of its pod did, 0 if never.
     """
     span = "(LEAST(h.ended, c.ended) - GREATEST(h.began, c.began))"
+    paid = f"""
+        FROM b_alone h JOIN b_carried c ON {_same("c", "h")} AND h.began < c.ended AND c.began < h.ended"""
     return [
+        # A slot has one price nearly always: then there is nothing to add up.
         f"""CREATE TEMP TABLE b_paid AS
-            SELECT h.pod, h.node, h.gpu, h.instance, SUM(c.price * {span}) AS cost, SUM(c.time * {span}) AS time,
-                MIN(h.began) AS began, MAX(h.ended) AS ended
-            FROM b_alone h JOIN b_carried c ON {_same("c", "h")} AND h.began < c.ended AND c.began < h.ended
-            GROUP BY h.pod, h.node, h.gpu, h.instance""",
+            SELECT h.pod, h.node, h.gpu, h.instance, c.price * {span} AS cost, c.time * {span} AS time,
+                h.ran, h.began, h.ended {paid} WHERE c.prices = 1
+            UNION ALL SELECT h.pod, h.node, h.gpu, h.instance, SUM(c.price * {span}), SUM(c.time * {span}),
+                MIN(h.ran), MIN(h.began), MAX(h.ended) {paid} WHERE c.prices > 1
+                GROUP BY h.pod, h.node, h.gpu, h.instance""",
         f"""CREATE TEMP TABLE b_free AS SELECT c.node, c.gpu, c.instance, c.cost - COALESCE(p.cost, 0) AS cost,
                 c.time - COALESCE(p.time, 0) AS time
             FROM (SELECT {_SLOT}, SUM(price * (ended - began)) AS cost, SUM(time * (ended - began)) AS time
@@ -138,13 +143,16 @@ def together() -> list[str]:
                 FROM b_event WINDOW w AS ({upto} UNBOUNDED PRECEDING)) s""",
         f"""INSERT INTO b_free SELECT {_SLOT}, COALESCE(SUM(cost), 0), COALESCE(SUM(time), 0)
             FROM b_step WHERE weights = 0 GROUP BY {_SLOT}""",
-        f"""INSERT INTO b_paid SELECT pod, {_SLOT}, SUM(-weight * cost), SUM(-weight * time), MIN(t), MAX(t) FROM (
+        f"""INSERT INTO b_paid (pod, {_SLOT}, cost, time, ran, began, ended)
+            SELECT f.pod, f.node, f.gpu, f.instance, SUM(-f.weight * cost), SUM(-f.weight * time), MIN(h.ran),
+                MIN(t), MAX(t) FROM (
                 SELECT pod, {_SLOT}, t, weight,
                     COALESCE(SUM(cost) OVER w, 0) AS cost, COALESCE(SUM(time) OVER w, 0) AS time
                 FROM (SELECT pod, {_SLOT}, t, place, weight, {per_weight.format("cost")}, {per_weight.format("time")}
                       FROM b_step) i
                 WINDOW w AS ({upto} BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) f
-            WHERE weight <> 0 GROUP BY pod, {_SLOT}""",
+            JOIN b_hold h ON h.pod = f.pod AND {_same("h", "f")}
+            WHERE f.weight <> 0 GROUP BY f.pod, f.node, f.gpu, f.instance""",
     ]
 
 
