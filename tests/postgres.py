@@ -1,0 +1,161 @@
+"""A PostgreSQL server of the tests' own: on a socket in a temporary folder, gone with this process."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from functools import partial
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+
+from plimsoll.errors import LabError
+from plimsoll.lab.run.process import die_with
+
+_ALWAYS = ("listen_addresses=", "jit=off", "shared_buffers=32MB", "timezone=UTC", "log_timezone=UTC")
+_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")  # what a crash may lose, and nothing crashes
+_PATIENCE = 60.0  # seconds to start, the recovery after a crash included, and to stop
+_PAUSE = 0.02
+
+
+class Server:
+    """A context manager: started when it is entered, gone with its data when it is left.
+
+    durable: what is committed survives `kill`, as in production; else it is fast.
+    Raises LabError where there is no PostgreSQL, and where it does not start, with what it said.
+    """
+
+    def __init__(self, *, durable: bool = False) -> None:
+        self._programs = _programs()
+        self._options = [word for each in (*_ALWAYS, *(() if durable else _FAST)) for word in ("-c", each)]
+        self._numbers = count()
+        self._child: subprocess.Popen[bytes] | None = None
+        self.root = Path(tempfile.mkdtemp(prefix="plimsoll-pg-"))
+        self.log = self.root / "log"
+        self.data = self.root / "data"
+        user = pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())  # it refuses to run as root
+        self._as: dict[str, Any] = {}
+        if os.getuid() == 0:
+            os.chown(self.root, user.pw_uid, user.pw_gid)
+            self._as = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+    def __enter__(self) -> Self:
+        try:
+            how = ("-U", "plimsoll", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync")
+            if self._spawn("initdb", "-D", str(self.data), *how).wait():
+                raise LabError(f"initdb failed: {self._said()}")
+            self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        """Of the process that all others of the server are children of; 0 where it does not run."""
+        return self._child.pid if self._child and self._child.poll() is None else 0
+
+    def address(self, database: str = "postgres") -> str:
+        return f"postgresql://plimsoll@/{database}?host={self.root}"
+
+    def database(self) -> str:
+        """The address of a new and empty database."""
+        name = f"ledger{next(self._numbers)}"
+        with psycopg.connect(self.address(), autocommit=True) as db:
+            db.execute(f"CREATE DATABASE {name}".encode())
+        return self.address(name)
+
+    def start(self) -> None:
+        """Start it and wait until it takes statements: after a crash it first makes good what it had promised."""
+        end = time.monotonic() + _PATIENCE
+        while not self.pid or not self._answers():
+            if not self.pid:
+                # Right after a crash the kernel may still hold what was the old one's, and a new one refuses to start.
+                self._child = self._spawn("postgres", "-D", str(self.data), "-k", str(self.root), *self._options)
+            if time.monotonic() > end:
+                raise LabError(f"PostgreSQL does not start: {self._said()}", where=str(self.log))
+            time.sleep(_PAUSE)
+
+    def stop(self) -> None:
+        """End it in order: what runs is broken off, what is committed is written."""
+        if self._child and self.pid:
+            self._child.send_signal(signal.SIGINT)  # its "fast" shutdown; on SIGTERM it waits for its clients
+            try:
+                self._child.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self) -> None:
+        """Kill all its processes at once: none can write another word, what they held in memory is lost."""
+        if not self._child or not self.pid:
+            return
+        os.kill(self._child.pid, signal.SIGSTOP)  # so that it starts no more
+        children = _children(self._child.pid)
+        for pid in (self._child.pid, *children):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._child.wait()
+        end = time.monotonic() + _PATIENCE
+        while any(map(_runs, children)) and time.monotonic() < end:
+            time.sleep(_PAUSE)
+
+    def restart(self, *, kill: bool = False) -> None:
+        """End it, in order or with `kill`, and start it on the same data and the same socket."""
+        (self.kill if kill else self.stop)()
+        self.start()
+
+    def _spawn(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as said:
+            return subprocess.Popen(
+                [self._programs / program, *arguments], stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+                cwd=self.root, start_new_session=True, preexec_fn=partial(die_with, os.getpid()), **self._as,
+            )  # fmt: skip
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.address(), connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _said(self) -> str:
+        with suppress(OSError):
+            return " / ".join(self.log.read_text(errors="replace").splitlines()[-5:])[-600:]
+        return "nothing"
+
+
+def _programs() -> Path:
+    """The folder with initdb and postgres: on PATH, or where Debian keeps them."""
+    found = shutil.which("initdb")
+    folders = [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not folders:
+        raise LabError("no PostgreSQL server here", hint="apt-get install postgresql")
+    return folders[-1]
+
+
+def _children(pid: int) -> list[int]:
+    with suppress(OSError):
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def _runs(pid: int) -> bool:
+    """Whether it still does anything; one that only waits to be asked how it ended does not."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False

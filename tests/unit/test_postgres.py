@@ -1,0 +1,80 @@
+"""The tests' own PostgreSQL: what is committed outlives a crash, and nothing outlives this process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from plimsoll.errors import LabError
+from tests.postgres import Server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    try:
+        made = Server(durable=True)
+    except LabError as error:
+        pytest.skip(f"{error}; {error.hint}")
+    with made:
+        yield made
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_what_is_committed_is_there_after_a_restart(server: Server, kill: bool) -> None:
+    address = server.database()
+    with psycopg.connect(address, autocommit=True) as db:
+        db.execute("CREATE TABLE kept (number int)")
+        db.execute("INSERT INTO kept SELECT generate_series(1, 1000)")
+        open_one = psycopg.connect(address)
+        open_one.execute("INSERT INTO kept VALUES (-1)")  # never committed
+        before = server.pid
+        server.restart(kill=kill)
+        with pytest.raises(psycopg.OperationalError):
+            db.execute("SELECT 1")
+        open_one.close()
+    assert server.pid not in (0, before)
+    with psycopg.connect(address) as db:
+        assert db.execute("SELECT count(*), sum(number) FROM kept").fetchone() == (1000, 500500)
+        assert db.execute("SHOW fsync").fetchone() == ("on",)
+    recovered = server.log.read_text().count("database system was not properly shut down")
+    assert recovered == kill, "a crash is a crash, an end in order is none"
+
+
+def test_each_database_is_empty_and_another(server: Server) -> None:
+    one, other = server.database(), server.database()
+    with psycopg.connect(one, autocommit=True) as db:
+        db.execute("CREATE TABLE here (number int)")
+    with psycopg.connect(other) as db:
+        assert db.execute("SELECT to_regclass('here')").fetchone() == (None,)
+
+
+def test_it_hears_nothing_but_its_socket_and_is_not_root(server: Server) -> None:
+    with psycopg.connect(server.address()) as db:
+        assert db.execute("SHOW listen_addresses").fetchone() == ("",)
+    assert Path(f"/proc/{server.pid}").stat().st_uid != 0
+
+
+def test_it_dies_with_its_owner_and_leaves_nothing_when_it_is_left(server: Server) -> None:
+    with Server() as another:
+        root, pid = another.root, another.pid
+    assert not root.exists()
+    assert not Path(f"/proc/{pid}").exists()
+    script = "from tests.postgres import Server\nwith Server() as s: print(s.pid, s.root, flush=True); input()"
+    owner = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert owner.stdin and owner.stdout
+    with owner:
+        said = owner.stdout.readline().split()
+        os.kill(owner.pid, signal.SIGKILL)
+    end = time.monotonic() + 30
+    while Path(f"/proc/{said[0]}/exe").is_symlink() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{said[0]}/exe").is_symlink()
+    subprocess.run(["rm", "-r", said[1]], check=True)
