@@ -57,7 +57,7 @@ def _quiet(_what: str, _done: int, _all: int) -> None:
 def gather(sources: Sources, window: Window, *, coverage_min: float, told: Progress = _quiet) -> Gathered:
     """Raises IncompleteError where no source says anything of the window.
 
-    told: is called while a Prometheus is asked.
+    told: is called with what is being asked, how many queries were, and how many there are.
     """
     snapshot, notes = sources.snapshot, []
     read = costs = None
@@ -65,7 +65,9 @@ def gather(sources: Sources, window: Window, *, coverage_min: float, told: Progr
     if sources.ledger is not None:
         reached = reach(sources.ledger, window)
         if reached.watched:
+            told("who held what", 0, 0)
             read = ledger.read(sources.ledger, window, checkpoint=_checkpoint(sources.platform))
+            told("what it cost", 0, 0)
             costs = ledger.costs(sources.ledger, sources.tariff, window, sources.split)
             measured = reached.watched
             if costs.unpriced:

@@ -51,7 +51,8 @@ def grouped(findings: Sequence[Finding]) -> list[list[Finding]]:
     found: dict[tuple[str, int, str, str], list[Finding]] = defaultdict(list)
     for each in findings:
         if not each.hidden_behind:
-            found[each.rule.id, -each.severity, each.subject.kind, each.facts.team].append(each)
+            team = "" if each.subject.kind == "team" else each.facts.team
+            found[each.rule.id, -each.severity, each.subject.kind, team].append(each)
     groups = []
     for members in found.values():
         groups += [members] if len(members) >= _MANY else [[each] for each in members]
