@@ -9,7 +9,7 @@ a GPU has no holder only the latter is there. So a pod counts as a holder only i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 import msgspec
@@ -53,16 +53,15 @@ class Seen(msgspec.Struct):
     links: dict[Name, tuple[int, int]]
 
 
-def metrics(there: Set[str]) -> list[str]:
-    """Those that tell what devices there are."""
-    kinds = [found for names in PRESENCE if (found := [name for name in names if name in there])]
-    return [name for names in kinds[:_KINDS] for name in names]
+def kinds(there: Set[str]) -> list[list[str]]:
+    """Metrics that tell what devices there are, best kind first."""
+    return [found for names in PRESENCE if (found := [name for name in names if name in there])][:_KINDS]
 
 
-def read(source: Source, at: Stretch, there: Set[str], hosts: Hosts) -> list[Seen]:
-    """Devices by node and name."""
+def read(source: Source, at: Stretch, metrics: Sequence[str], hosts: Hosts) -> list[Seen]:
+    """Devices by node and name. metrics: that tell of them."""
     found: dict[tuple[str, Device], Seen] = {}
-    for metric in metrics(there):
+    for metric in metrics:
         first, last = source.first(metric, "", _BY, at), source.last(metric, "", _BY, at)
         hosts.learn(source, at, (labels[len(DEVICE) : len(DEVICE) + len(HOSTS)] for labels in last))
         for labels, until in last.items():
@@ -70,11 +69,13 @@ def read(source: Source, at: Stretch, there: Set[str], hosts: Hosts) -> list[See
     return [found[key] for key in sorted(found)]
 
 
-def moments(source: Source, at: Stretch, there: Set[str], names: Set[Name]) -> dict[tuple[Device, Name], list[int]]:
+def moments(
+    source: Source, at: Stretch, metrics: Sequence[str], names: Set[Name]
+) -> dict[tuple[Device, Name], list[int]]:
     """When an exporter named pods as holders, sample by sample: for names that several pods had."""
     found: dict[tuple[Device, Name], list[int]] = {}
     pods = one_of(sorted({name for _, name in names}))
-    for metric in metrics(there) if names else ():
+    for metric in metrics if names else ():
         for label in ("pod", "exported_pod", "pod_name"):
             for labels, points in source.server.raw(source.select(metric, f"{label}=~{pods}"), at.began, at.ended):
                 device, holder = device_of(labels), holder_of(labels)

@@ -100,6 +100,7 @@ class _Past:
         self.state, self.counting = State(job.began), Counting()
         whole = Stretch(job.began / 1000, job.ended / 1000)
         self.hosts = Hosts(name for (name,) in source.highest(source.select(ksm.NODES), ("node",), whole))
+        self.looks: list[str] = []  # metrics that tell what devices there are
         self.roster = self._roster(whole)
 
     def mark(self, ended: int) -> str:
@@ -128,25 +129,30 @@ class _Past:
         found: dict[str, dict[str, str]] = defaultdict(dict)
         step = 300 if whole.span <= 2 * DAY / 1000 else 3600
         by = ("UUID", "uuid", *devices.HOSTS, "modelName")
-        for metric in devices.metrics(self.there):
-            told = self.source.highest(f"{self.source.select(metric)}[{SPAN}:{step}s]", by, whole)
-            self.hosts.learn(self.source, whole, (labels[2:-1] for labels in told))
-            for labels in sorted(told):
-                node, gpu = self.hosts.node(labels[2:-1]), labels[0] or labels[1]
-                if node and gpu:
-                    found[node][gpu] = labels[-1] or found[node].get(gpu, "")
+        for kind in devices.kinds(self.there):
+            more = False
+            for metric in kind:
+                told = self.source.highest(f"{self.source.select(metric)}[{SPAN}:{step}s]", by, whole)
+                self.hosts.learn(self.source, whole, (labels[2:-1] for labels in told))
+                for labels in sorted(told):
+                    node, gpu = self.hosts.node(labels[2:-1]), labels[0] or labels[1]
+                    if node and gpu:
+                        more = more or gpu not in found[node]
+                        found[node][gpu] = labels[-1] or found[node].get(gpu, "")
+            if more:  # else nobody has this kind who has not a better one
+                self.looks += kind
         return {node: sorted(gpus.items()) for node, gpus in found.items()}
 
     def piece(self, began: int, ended: int, *, last: bool) -> Iterator[Record]:
         at = Stretch(began / 1000, ended / 1000)
         wider = Stretch(at.began - _BEFORE, at.ended)
         cluster = ksm.read(self.source, wider, self.known, self.there)
-        seen = devices.read(self.source, wider, self.there, self.hosts)
+        seen = devices.read(self.source, wider, self.looks, self.hosts)
         models = engines.models(self.source, at, self.there)
         made = Piece(cluster, seen, began, ended, last=last, state=self.state, book=self.book,
                      platform=self.job.platform, roster=self.roster, summary=self.summary)  # fmt: skip
         yield from self._counted(made.make(models, ksm.jobs(self.source, wider, self.there)))
-        held = Holding(made, lambda pods: devices.moments(self.source, wider, self.there, pods))
+        held = Holding(made, lambda pods: devices.moments(self.source, wider, self.looks, pods))
         yield from self._counted(held.make())
         for start in range(began - began % HOUR, ended, HOUR):
             grid = Grid(max(start, began), min(start + HOUR, ended), self.job.step)

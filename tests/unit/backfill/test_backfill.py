@@ -34,7 +34,11 @@ def empty() -> Ledger:
 
 
 def rows(ledger: Ledger) -> dict[str, list[tuple[Any, ...]]]:
-    return {table.name: sorted(ledger.store.rows(f"SELECT * FROM {table.name}")) for table in TABLES}
+    return {
+        table.name: sorted(ledger.store.rows(f"SELECT * FROM {table.name}"))
+        for table in TABLES
+        if table.name != "cursors"
+    }
 
 
 def ask(ledger: Ledger, began: int, ended: int) -> Bill:

@@ -124,14 +124,14 @@ def check(server: Prometheus, title: str, page: str, *, honor: bool) -> None:
     there = source.names(coverage.WANTED, hour)
     cut = {device[0] for device in expected if device[1]}
 
-    seen = {each.device: each for each in devices.read(source, hour, there, hosts)}
+    metrics = [name for kind in devices.kinds(there) for name in kind]
+    seen = {each.device: each for each in devices.read(source, hour, metrics, hosts)}
     whole = {Device(*device) for device in expected}
     assert {device for device in seen if device.instance or device.gpu not in cut} <= whole
     holders = {holder for each in expected.values() for holder in each.holders}
-    if there & set(devices.metrics(there)):
-        for device, each in seen.items():
-            if device in expected:
-                assert {name for name in each.links if name in holders} == set(expected[device].holders)
+    for device, each in seen.items():
+        if device in expected:
+            assert {name for name in each.links if name in holders} == set(expected[device].holders)
 
     grid = Grid(START, START + HOUR, MINUTE)
     found = gauges.read(source, grid, there, hosts, holders)
