@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -48,13 +49,21 @@ def to_parquet(ledger: Ledger, folder: Path, *, seal: bool = False, progress: Pr
             if isinstance(store, Duck):
                 copy(store, sql, found[-1])
                 continue
-            passing = Duck(Path(":memory:"))
-            try:
+            with scratch(folder) as passing:
                 _pass(store, passing, table)
                 copy(passing, sql, found[-1])
-            finally:
-                passing.close()
     return found
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[Duck]:
+    """A ledger in memory; what has no room there goes into `folder` while it is open."""
+    store = Duck(Path(":memory:"))
+    try:
+        store.run(f"SET temp_directory = {quoted(str(folder / '.duckdb'))}")
+        yield store
+    finally:
+        store.close()
 
 
 def quoted(text: str) -> str:

@@ -17,7 +17,7 @@ import msgspec
 from plimsoll.cost import focus_charges
 from plimsoll.cost.bill import NotConservedError, Query, divided
 from plimsoll.cost.duck import Duck
-from plimsoll.cost.export import PARQUET, Progress, copy, quiet, quoted
+from plimsoll.cost.export import PARQUET, Progress, copy, quiet, quoted, scratch
 from plimsoll.cost.focus_columns import Issuer, Version, columns
 from plimsoll.cost.ledger import BATCH, Ledger
 from plimsoll.cost.price import Carve, Tariff, unpriced
@@ -134,14 +134,11 @@ def _keep(store: Store, period: tuple[int, int], path: Path) -> Path:
     if isinstance(store, Duck):
         copy(store, f"SELECT {bounds}, {whole} FROM b_charge ORDER BY place", path)
         return path
-    passing = Duck(Path(":memory:"))
-    try:
+    with scratch(path.parent) as passing:
         passing.run(_ROW.ddl)
         for rows in _batches(store, f"SELECT {', '.join(_ROW.columns)} FROM b_charge"):
             passing.run(_ROW.insert(), [list(column) for column in zip(*rows, strict=True)])
         copy(passing, f"SELECT {bounds}, * FROM {_ROW.name} ORDER BY place", path)
-    finally:
-        passing.close()
     return path
 
 
@@ -168,14 +165,11 @@ def _join(parts: list[Path], asked: Export, currency: str, path: Path) -> int:
     wanted = columns(asked.version, issuer, billed, (at("began"), at("ended")))
     made = ", ".join(f"{sql} AS {name}" for name, sql in wanted.items())
     source = f"read_parquet([{', '.join(quoted(str(part)) for part in parts)}])"
-    joining = Duck(Path(":memory:"))
-    try:
+    with scratch(path.parent) as joining:
         joining.run("SET preserve_insertion_order = true")
         options = "FORMAT csv, HEADER" if path.suffix == ".csv" else PARQUET
         copy(joining, f"SELECT {made} FROM {source}", path, options)
         return int(joining.rows(f"SELECT COUNT(*) FROM {source}")[0][0])
-    finally:
-        joining.close()
 
 
 def _text(moment: str) -> str:
