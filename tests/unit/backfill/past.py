@@ -112,6 +112,8 @@ class Past:
             if not node.began <= at < node.ended:
                 continue
             for gpu, cuts in node.cuts.items():
+                if not cuts[0][0] <= at < cuts[0][1]:
+                    continue
                 layout = cuts[0][2]
                 slots = [f"{cuts[0][0]}-{place}" for place in range(len(layout))] or [""]
                 for slot in slots:
