@@ -17,6 +17,7 @@ from plimsoll.report.cost.budget_json import schema as budget_schema
 from plimsoll.report.cost.inference_json import schema as inference_schema
 from plimsoll.report.cost.job_json import schema as job_schema
 from plimsoll.report.cost.json import schema as cost_schema
+from plimsoll.report.cost.monthly_json import schema as month_schema
 from plimsoll.report.diagnose.json import schema as diagnosis_schema
 from plimsoll.report.json import schema as report_schema
 from plimsoll.report.page import page
@@ -37,6 +38,7 @@ def pages() -> dict[Path, str]:
     found[REFERENCE / "cost.schema.json"] = _json(cost_schema())
     found[REFERENCE / "diagnosis.schema.json"] = _json(diagnosis_schema())
     found[REFERENCE / "inference.schema.json"] = _json(inference_schema())
+    found[REFERENCE / "month.schema.json"] = _json(month_schema())
     found[REFERENCE / "job.schema.json"] = _json(job_schema())
     found[REFERENCE / "platform.schema.json"] = _json(platform_schema())
     found[REFERENCE / "cli.md"] = _help()

@@ -135,6 +135,12 @@ def divided(platform: Platform | None, split: str | None, idle: str | None) -> d
     }
 
 
+def text(module: str, form: str, found: Any) -> str:
+    """What a module of report/cost makes of it; see `show`."""
+    rendered: str = import_module(f"plimsoll.report.cost.{module}{form}").render(found)
+    return rendered
+
+
 def show(module: str, form: str, found: Any, notes: Iterable[str] = ()) -> None:
     """Print what a module of report/cost makes of it, and notes where the form does not hold them.
 

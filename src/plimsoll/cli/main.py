@@ -24,6 +24,7 @@ VERBS = {
     "cost": "Say what GPUs cost, and whom.",
     "spenders": "Rank the biggest spenders, and say what most of their unused money is.",
     "diagnose": "Say why GPUs sit idle, what that costs, and what to type.",
+    "report": "Write one page on a month, for finance and team leads.",
     "explain": "Say what a check asks, why, and what to do.",
     "schema": "Print the JSON Schema of platform.yaml, for editors.",
     "agent": "What runs in the cluster: the meter.",

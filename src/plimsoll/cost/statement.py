@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from plimsoll.cost.bill import Bill, Line, Query, bill
@@ -57,6 +59,27 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
         if self.previous is None:
             return None
         return self.previous.get(line.key, 0 if self.whole else None)
+
+
+def shortened(found: Statement, top: int) -> Statement:
+    """The same bill with its dearest lines alone, the rest as one."""
+    bill = found.bill
+    beyond = [*bill.lines[top:], *([bill.others] if bill.others else [])]
+    if len(bill.lines) <= top:
+        return found
+    others = added(beyond, "")
+    short = msgspec.structs.replace(
+        bill, lines=bill.lines[:top], others=others, rest=bill.rest + len(bill.lines) - top,
+        query=msgspec.structs.replace(bill.query, top=top),
+    )  # fmt: skip
+    return msgspec.structs.replace(found, bill=short)
+
+
+def added(lines: Iterable[Line], key: str) -> Line:
+    """Lines as one."""
+    every = list(lines)
+    names = (name for name in Line.__struct_fields__ if name not in ("key", "id"))
+    return Line(key=key, **{name: sum(getattr(line, name) for line in every) for name in names})
 
 
 def read(place: str) -> Ledger:

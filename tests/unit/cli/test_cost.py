@@ -222,3 +222,17 @@ def test_what_tokens_cost(place: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "models cost 1,680.000000 USD of 9,408.000000" in done.stdout
     assert "an output token weighs" in done.stderr
+
+
+def test_a_page_on_a_month(place: Path, tmp_path: Path) -> None:
+    page, teams = tmp_path / "page.html", tmp_path / "teams.csv"
+    done = asked(place, "report", "--month", "2026-10", "-o", f"html={page}", "-o", f"csv={teams}", "-o", "markdown")
+    assert done.returncode == 0, done.stderr
+    assert "acme: GPU cost of 2026-10" in done.stdout
+    assert page.read_text().startswith("<!doctype html>")
+    assert sum(float(row["spent"]) for row in csv.DictReader(StringIO(teams.read_text()))) == pytest.approx(31 * 24 * 56)
+    assert asked(place, "report", "-o", "table", "-o", "json").returncode == 2
+    assert asked(place, "report", "-o", "pdf").returncode == 2
+    done = asked(place, "report", "--month", "2026-10", "-o", "html=/nonexistent/page.html")
+    assert done.returncode == 2
+    assert "cannot write the html report" in done.stderr

@@ -12,6 +12,7 @@ from plimsoll.cost.job import Job
 from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.lines import By
 from plimsoll.cost.month import Budgets, budgets, limits
+from plimsoll.cost.monthly import Monthly, monthly
 from plimsoll.cost.price import Tariff
 from plimsoll.cost.served import Inference, inference
 from plimsoll.cost.statement import Statement, statement
@@ -32,6 +33,11 @@ from plimsoll.report.cost import (
     job_table,
     json,
     markdown,
+    monthly_csv,
+    monthly_html,
+    monthly_json,
+    monthly_markdown,
+    monthly_table,
     spenders_markdown,
     spenders_table,
     table,
@@ -76,6 +82,13 @@ def job() -> Job:
     return jobs.job(ledger(), Tariff.of(platform), jobs.find(ledger(), "train-20780"), checkpoint=checkpoint)
 
 
+@lru_cache(maxsize=2)
+def page(of: Window = months.NOVEMBER) -> Monthly:
+    platform = months.platform()
+    query = Query(by="team", began=of.began, ended=of.ended)
+    return monthly(ledger(), Tariff.of(platform), query, platform)
+
+
 def files() -> dict[str, str]:
     """By the name of the file."""
     return {
@@ -93,6 +106,11 @@ def files() -> dict[str, str]:
         "job.txt": job_table.render(job()),
         "job.md": job_markdown.render(job()),
         "job.json": job_json.render(job()),
+        "month.txt": monthly_table.render(page()),
+        "month.md": monthly_markdown.render(page(months.OCTOBER)),
+        "month.json": monthly_json.render(page()),
+        "month.csv": monthly_csv.render(page()),
+        "month.html": monthly_html.render(page()),
         "budget.txt": budget_table.render(month()),
         "budget.md": budget_markdown.render(month()),
         "budget.json": budget_json.render(month()),

@@ -33,6 +33,12 @@ from plimsoll.report.cost import (
     job_table,
     json,
     markdown,
+    monthly,
+    monthly_csv,
+    monthly_html,
+    monthly_json,
+    monthly_markdown,
+    monthly_table,
     spenders,
     spenders_markdown,
     spenders_table,
@@ -211,3 +217,68 @@ def test_inference_adds_up_in_every_form() -> None:
 )  # fmt: skip
 def test_prices_far_below_a_cent(micro: Fraction | None, said: str) -> None:
     assert inference.price(micro) == said
+
+
+@pytest.mark.parametrize("month", [months.OCTOBER, months.NOVEMBER])
+def test_every_part_of_a_month_adds_up_to_the_bill(month: Window) -> None:
+    found = bills.page(month)
+    total = Decimal(found.total) / 10**6
+    document = plain.loads(monthly_json.render(found), parse_float=Decimal)
+    jsonschema_rs.validate(monthly_json.schema(), plain.loads(monthly_json.render(found)))
+    assert document["total"] == total
+    assert sum(team["line"]["cost"] for team in document["teams"]) == total
+    assert sum(document["classes"].values()) == total
+    assert sum(pool["cost"] for pool in document["pools"]) == total
+    sheet = list(reader.DictReader(StringIO(monthly_csv.render(found))))
+    assert sum(Decimal(row["spent"]) for row in sheet) == total
+    shown = f"{total:,.2f}"
+    for each in monthly.sections(found):
+        if each.title in ("Teams", "Where the money went", "Pools", "Biggest spenders"):
+            assert shown in each.rows[-1], each.title
+    assert document["spot"]["saved"] == document["spot"]["onDemand"] - document["spot"]["compared"]
+
+
+def test_a_month_by_hand() -> None:
+    """October has four Mondays: five hours on spot, pushed out with half an hour of four GPUs unsaved."""
+    found = bills.page(months.OCTOBER)
+    assert found.lost == {"research": 4 * 4_000_000}
+    assert found.spot.paid == 31 * 24 * 16_000_000
+    assert found.spot.on_demand == 31 * 24 * 55_040_000
+    assert found.before is None  # the ledger begins in October
+    assert bills.page().earlier("search") == 31 * 24 * 10_000_000
+    assert bills.page().fleet_median == pytest.approx(0.298, abs=0.001)
+    (research,) = [each for each in found.waits if each.team == "research"]
+    assert (research.queued, research.starting) == ((120_000, 120_000), (360_000, 360_000))
+    assert [each[:2] for each in monthly.wastes(found)] == [
+        ("(unused)", "unallocated"), ("idlers/notebook", "idle"), ("search/chat", "idle")]  # fmt: skip
+
+
+def test_a_page_holds_nothing_that_a_name_brought() -> None:
+    found = bills.page()
+    teams = tuple(msgspec.structs.replace(team, team=HOSTILE, budget=1) for team in found.budgets.teams)
+    workloads = renamed(found.workloads, HOSTILE)
+    hostile = msgspec.structs.replace(
+        found,
+        platform=HOSTILE,
+        budgets=msgspec.structs.replace(found.budgets, teams=teams, found=renamed(found.found, HOSTILE)),
+        workloads=workloads,
+        waits=tuple(msgspec.structs.replace(each, team=HOSTILE) for each in found.waits),
+        lost={HOSTILE: 5},
+    )
+    html = monthly_html.render(hostile)
+    assert "<script" not in html
+    assert "javascript:x" in html  # as text
+    assert 'href="' not in html
+    assert "src=" not in html
+    for text in (monthly_table.render(hostile), monthly_markdown.render(hostile), html):
+        assert "\x1b" not in text
+        assert "\n# head" not in text
+    assert "<script" not in monthly_markdown.render(hostile).replace("\\<script", "")
+
+
+def test_a_page_needs_nothing_from_anywhere() -> None:
+    html = monthly_html.render(bills.page())
+    assert "http" not in html.replace("https://", "http")
+    assert "<link" not in html
+    assert "@media print" in html
+    assert html.count("<section>") == html.count("</section>") == len(monthly.sections(bills.page())) + 2

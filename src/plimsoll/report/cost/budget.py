@@ -6,7 +6,6 @@ from plimsoll.cost.forecast import SAID
 from plimsoll.cost.month import Budgets, Team
 from plimsoll.cost.window import text
 from plimsoll.report.cost import words
-from plimsoll.report.view import clean
 
 HEADS = ("TEAM", "SPENT", "FORECAST", "BUDGET", "LEFT", "USED", "STATE")
 TEXTS = (0, 6)
@@ -19,7 +18,7 @@ def state(team: Team) -> str:
 
 
 def name(team: Team) -> str:
-    return clean(team.team).replace("\n", " ") or "(unused, or no team)"
+    return words.plain(team.team) or "(unused, or no team)"
 
 
 def rows(found: Budgets) -> list[tuple[str, ...]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from plimsoll.cost.bill import Line
-from plimsoll.cost.statement import Statement
+from plimsoll.cost.statement import Statement, added
 from plimsoll.report.cost import words
 
 
@@ -42,12 +42,7 @@ WIDE = (
 
 def total(found: Statement) -> Line:
     """All lines as one."""
-    sums = {
-        name: sum(getattr(line, name) for line in found.lines)
-        for name in Line.__struct_fields__
-        if name not in ("key", "id")
-    }
-    return Line(key="TOTAL", **sums)
+    return added(found.lines, "TOTAL")
 
 
 def rows(found: Statement, columns: tuple[Column, ...]) -> list[tuple[str, ...]]:

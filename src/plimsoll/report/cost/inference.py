@@ -7,7 +7,6 @@ from fractions import Fraction
 
 from plimsoll.cost.served import Inference, Served
 from plimsoll.report.cost import words
-from plimsoll.report.view import clean
 
 HEADS = ("MODEL", "TENANT", "REQ", "TOK-IN", "TOK-OUT", "COST", "IDLE", "PER REQ", "PER MTOK-IN", "PER MTOK-OUT")
 TEXTS = (0, 1)
@@ -21,7 +20,7 @@ def rows(found: Inference) -> list[tuple[str, ...]]:
 
 
 def _row(each: Served) -> tuple[str, ...]:
-    model, tenant = (clean(name).replace("\n", " ") for name in (each.model, each.tenant))
+    model, tenant = (words.plain(name) for name in (each.model, each.tenant))
     return (
         model, tenant or "(nobody named)", f"{each.requests:,}", f"{each.prompt:,}", f"{each.output:,}",
         words.money(each.cost), words.money(each.idle), price(each.per_request), price(each.per_million_prompt),
@@ -54,7 +53,7 @@ def notes(found: Inference) -> list[str]:
     """What tokens weigh, then what has to be known beside every bill."""
     said = []
     for each in found.found.bill.weighed:
-        name = clean(each.model).replace("\n", " ")
+        name = words.plain(each.model)
         ratio = each.weights.output / each.weights.prompt if each.weights.prompt else None
         weighs = "only output tokens weigh" if ratio is None else f"an output token weighs {ratio:.3g} prompt tokens"
         basis = each.source

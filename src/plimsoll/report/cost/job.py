@@ -5,7 +5,7 @@ from __future__ import annotations
 from plimsoll.cost.job import Job, PodRow
 from plimsoll.cost.window import text
 from plimsoll.report.cost import words
-from plimsoll.report.view import amount, clean
+from plimsoll.report.view import amount
 
 HEADS = ("POD", "NODE", "GPUS", "BEGAN", "ENDED", "RAN FOR", "GPU-H", "USED-H", "EFF", "COST", "LOST", "WHY")
 TEXTS = (0, 1, 3, 4, 11)
@@ -28,10 +28,10 @@ def rows(found: Job) -> list[tuple[str, ...]]:
 def _row(pod: PodRow, found: Job) -> tuple[str, ...]:
     ended = "runs" if pod.ended is None else text(pod.ended)
     return (
-        clean(pod.name).replace("\n", " "), clean(pod.node), str(pod.devices), text(pod.scheduled), ended,
+        words.plain(pod.name), words.plain(pod.node), str(pod.devices), text(pod.scheduled), ended,
         words.span((found.upto if pod.ended is None else pod.ended) - pod.scheduled), words.hours(pod.held_ms),
         words.hours(pod.used_ms), _efficiency(pod.used_ms, pod.known_ms), words.money(pod.cost),
-        words.money(pod.lost) if pod.evicted else "", clean(pod.why),
+        words.money(pod.lost) if pod.evicted else "", words.plain(pod.why),
     )  # fmt: skip
 
 
@@ -47,14 +47,14 @@ def phases(found: Job) -> list[tuple[str, ...]]:
 
 
 def title(found: Job) -> str:
-    return clean(f"job {found.found.name}, uid {found.found.uid}").replace("\n", " ")
+    return words.plain(f"job {found.found.name}, uid {found.found.uid}")
 
 
 def about(found: Job) -> str:
     """Whose it is and what became of it."""
-    whose = [f"{what} {clean(name)}" for what, name in (("team", found.team), ("model", found.model)) if name]
+    whose = [f"{what} {words.plain(name)}" for what, name in (("team", found.team), ("model", found.model)) if name]
     if found.workload and found.workload != found.found.name:
-        whose.append(f"workload {clean(found.workload)}")
+        whose.append(f"workload {words.plain(found.workload)}")
     state = f"runs, billed until {text(found.upto)}" if found.ended is None else f"ended {text(found.ended)}"
     return ", ".join([*whose, state]).replace("\n", " ")
 

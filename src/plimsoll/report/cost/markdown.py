@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from plimsoll.cost.statement import Statement
 from plimsoll.report.cost import words
 from plimsoll.report.cost.columns import NARROW, rows
-from plimsoll.report.view import clean
 
 
 def render(found: Statement) -> str:
@@ -29,4 +28,4 @@ def table(heads: Sequence[str], cells: Iterable[Sequence[str]], *, texts: Sequen
 
 def text(raw: str) -> str:
     """Somebody's words as words: no markup, no cell borders."""
-    return "".join(f"\\{char}" if char in "\\`*_[]<>|#!~" else char for char in clean(raw).replace("\n", " "))
+    return "".join(f"\\{char}" if char in "\\`*_[]<>|#!~" else char for char in words.plain(raw))

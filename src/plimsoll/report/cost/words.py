@@ -24,6 +24,11 @@ _NAMES_MAX = 8
 _KWH = 3_600_000_000  # millijoules
 
 
+def plain(raw: str) -> str:
+    """Somebody's words on one line, without control characters."""
+    return clean(raw).replace("\n", " ")
+
+
 def money(micro: int) -> str:
     """Micro-units for people: two decimals."""
     if 0 < abs(micro) < 10_000:
@@ -107,7 +112,7 @@ def energy(line: Line) -> float:
 def name(line: Line, by: str) -> str:
     """Whose line it is, for people."""
     if line.key:
-        return clean(line.key).replace("\n", " ")
+        return plain(line.key)
     if by in ("pool", "sku", "node"):
         return f"(no {by})"
     return f"(no {by}, or unused)" if line.held_ms else "(unused)"
@@ -134,7 +139,7 @@ def period(window: Window) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    found = [clean(each).replace("\n", " ") for each in names[:_NAMES_MAX]]
+    found = [plain(each) for each in names[:_NAMES_MAX]]
     return "; ".join(found) + (f"; and {len(names) - _NAMES_MAX} more" if len(names) > _NAMES_MAX else "")
 
 
