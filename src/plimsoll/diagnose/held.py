@@ -129,6 +129,7 @@ def _idleness(rows: Sequence[Held], source: str, coverage_min: float) -> dict[st
 
     found = {
         "held.gpus": value(len({(row.uuid, row.instance, row.pod) for row in rows})),
+        "held.pods": value(len({row.pod for row in rows})),
         "unused.gpus": value(len(unused)),
         "unused.minutes": value(max((row.span for row in unused), default=0) / MINUTE),
         "unused.gpu_hours": value(sum(row.gpu_ms for row in unused) / HOUR),

@@ -265,11 +265,3 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def roots(self) -> list[Finding]:
         return [each for each in self.findings if not each.hidden_behind]
-
-    @property
-    def wasted_per_day(self) -> int:
-        """Of the root causes. Two causes of one subject are not counted twice: the dearer one counts."""
-        dearest: dict[Subject, int] = {}
-        for each in self.roots:
-            dearest[each.subject] = max(dearest.get(each.subject, 0), each.wasted_per_day or 0)
-        return sum(dearest.values())

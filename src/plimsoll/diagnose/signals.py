@@ -27,6 +27,7 @@ SIGNALS: dict[str, Signal] = {
     "held.minutes": Signal("minutes", "the longest that one of its devices was held in the window", _LEDGER),
     "held.gpu_hours": Signal("hours", "GPU time held, in hours of a whole GPU", _LEDGER),
     "held.gpus": Signal("count", "devices held for half an hour or more", _LEDGER),
+    "held.pods": Signal("count", "pods that held them", _LEDGER),
     "held.share": Signal("share", "of all GPU time held in the cluster", _LEDGER),
     "unused.gpus": Signal("count", "devices on which nothing ran since they are held", _LEDGER),
     "unused.minutes": Signal("minutes", "the longest that one of those is held", _LEDGER),

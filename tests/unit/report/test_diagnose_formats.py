@@ -13,6 +13,7 @@ from plimsoll.check.model import Severity
 from plimsoll.diagnose.model import DAY, Diagnosis, Facts, Finding, Money, Signals, Subject, Unknown, Value
 from plimsoll.diagnose.rules import RULES
 from plimsoll.diagnose.run import diagnose, explained
+from plimsoll.diagnose.waste import per_day
 from plimsoll.report.diagnose import explain, markdown, table
 from plimsoll.report.diagnose import json as as_json
 from tests.unit.diagnose.cases import CASES, signals
@@ -99,9 +100,7 @@ def test_nothing_found_is_not_nothing_known() -> None:
 
 
 def test_without_a_ledger_there_is_no_money() -> None:
-    free = EMPTY.__class__(
-        **{name: getattr(EMPTY, name) for name in EMPTY.__struct_fields__} | {"cost": None, "currency": ""}
-    )
+    free = replace(EMPTY, cost=None, currency="")
     case = signals(CASES[0])
     unpriced = Signals(subject=case.subject, facts=case.facts, values=case.values)
     answer = diagnose([unpriced], RULES[:1], free)
@@ -146,10 +145,20 @@ def test_hiding_goes_down_to_the_root() -> None:
     assert [each.hidden_behind for each in found] == [(), (0,), (0,)]
 
 
-def test_money_of_one_subject_counts_once() -> None:
-    answer = diagnose([], RULES, EMPTY)
-    both = replace(answer, findings=(finding("D62", WORK, 30), finding("D32", WORK, 50)))
-    assert both.wasted_per_day == 50
+@pytest.mark.parametrize(
+    ("findings", "total"),
+    [
+        ([finding("D62", WORK, 30), finding("D32", WORK, 50)], 50),
+        ([finding("D62", WORK, 30), finding("D42", GPU, 50, Severity.WARNING, "workload/a/w")], 50),
+        ([finding("D62", WORK, 30), finding("D62", Subject("workload", "a/x"), 50)], 80),
+        ([finding("D02", WORK, 40, Severity.WARNING, "team/t"), finding("D03", TEAM, 100)], 100),
+        ([finding("D02", WORK, 40), finding("D03", TEAM, 100)], 140),  # of another team
+        ([finding("D52", Subject("node", "n"), 30), finding("D54", Subject("queue", "q"), 50)], 50),
+        ([finding("D52", Subject("node", "n"), 30), finding("D02", WORK, 50)], 80),
+    ],
+)
+def test_money_counts_once(findings: list[Finding], total: int) -> None:
+    assert per_day(replace(EMPTY, findings=tuple(findings))) == total
 
 
 def test_an_unknown_names_what_would_tell() -> None:

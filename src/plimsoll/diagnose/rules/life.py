@@ -53,13 +53,13 @@ def slow_start(of: Signals) -> Found | None:
 
 
 @rule("D63", "churn", Severity.WARNING, depths.LIFE, "workload", do="read why it restarts",
-      needs=("restarts", "ready.minutes", "held.gpus"), limits=(RESTARTS, CHURN_HOURS))  # fmt: skip
+      needs=("restarts", "ready.minutes", "held.gpus", "held.pods"), limits=(RESTARTS, CHURN_HOURS))  # fmt: skip
 def churn(of: Signals) -> Found | None:
     """Containers start again and again, and hold their GPUs while they do.
 
     Each time weights are loaded and caches built anew.
     """
-    lost = of["restarts"] * of["ready.minutes"] / 60
+    lost = of["restarts"] * of["ready.minutes"] / 60 * of["held.gpus"] / max(of["held.pods"], 1)
     if of["restarts"] < RESTARTS or lost < CHURN_HOURS:
         return None
     namespace, name = place(of)

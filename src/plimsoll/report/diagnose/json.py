@@ -11,6 +11,7 @@ import msgspec
 
 from plimsoll import __version__
 from plimsoll.cost.window import text
+from plimsoll.diagnose import waste
 from plimsoll.diagnose.model import Diagnosis
 from plimsoll.diagnose.model import Finding as Cause
 from plimsoll.diagnose.signals import SIGNALS
@@ -98,7 +99,7 @@ def document(answer: Diagnosis) -> Document:
         sources=list(answer.sources),
         currency=answer.currency,
         cost=None if answer.cost is None else exact(answer.cost),
-        wasted_per_day=exact(answer.wasted_per_day),
+        wasted_per_day=exact(waste.per_day(answer)),
         sentence=words.sentence(answer),
         asked=answer.asked,
         findings=[_finding(answer, each) for each in answer.findings],

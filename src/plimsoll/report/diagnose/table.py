@@ -9,6 +9,7 @@ from typing import Any
 from plimsoll.check.model import Severity
 from plimsoll.cost.window import text
 from plimsoll.diagnose.model import Diagnosis, Finding
+from plimsoll.diagnose.waste import total
 from plimsoll.report.cost.words import money
 from plimsoll.report.diagnose import words
 from plimsoll.report.terminal import drawn, line
@@ -56,11 +57,7 @@ def grouped(findings: Sequence[Finding]) -> list[list[Finding]]:
     groups = []
     for members in found.values():
         groups += [members] if len(members) >= _MANY else [[each] for each in members]
-    return sorted(groups, key=lambda group: (-group[0].severity, -_wasted(group), group[0].rule.id, group[0].subject))
-
-
-def _wasted(group: Sequence[Finding]) -> int:
-    return sum(each.wasted_per_day or 0 for each in group)
+    return sorted(groups, key=lambda group: (-group[0].severity, -total(group), group[0].rule.id, group[0].subject))
 
 
 def _table(console: Any, answer: Diagnosis, groups: Sequence[Sequence[Finding]]) -> None:
@@ -86,7 +83,7 @@ def _table(console: Any, answer: Diagnosis, groups: Sequence[Sequence[Finding]])
         priced = any(each.wasted_per_day is not None for each in group)
         table.add_row(
             Text(str(first.severity), _STYLE[first.severity]), f"{first.rule.id} {first.rule.name}", Text(clean(who)),
-            Text(clean(said)), money(_wasted(group)) if priced else "-", first.rule.do, first.confidence,
+            Text(clean(said)), money(total(group)) if priced else "-", first.rule.do, first.confidence,
         )  # fmt: skip
     console.print(table)
     if len(groups) > _ROWS_MAX:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from plimsoll.diagnose import waste
 from plimsoll.diagnose.model import DAY, Diagnosis, Finding, Seen, Unknown
 from plimsoll.diagnose.signals import SIGNALS, shown
 from plimsoll.report.cost.words import money
@@ -43,9 +44,10 @@ def sentence(answer: Diagnosis) -> str:
         said = "Nothing was found" if answer.asked > len(answer.unknown) else "Nothing could be judged"
     elif answer.cost is not None and answer.measured > 0:
         of = answer.cost * DAY // answer.measured
-        share = f", {answer.wasted_per_day / of:.0%} of what the GPUs cost" if of else ""
+        wasted = waste.per_day(answer)
+        share = f", {wasted / of:.0%} of what the GPUs cost" if of else ""
         causes = amount(len(roots), "cause wastes", "causes waste")
-        said = f"{causes} {money(answer.wasted_per_day)} {answer.currency} a day{share}"
+        said = f"{causes} {money(wasted)} {answer.currency} a day{share}"
     else:
         said = f"{amount(len(roots), 'cause', 'causes')} of idle GPUs; what they cost is not known without a ledger"
     if hidden:
