@@ -61,7 +61,7 @@ def gather(sources: Sources, window: Window, *, coverage_min: float, told: Progr
     """
     snapshot, notes = sources.snapshot, []
     read = costs = None
-    measured = window.span
+    measured = 0
     if sources.ledger is not None:
         reached = reach(sources.ledger, window)
         if reached.watched:

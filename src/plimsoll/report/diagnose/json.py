@@ -73,13 +73,13 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A diagnosis. watchedShare: of the window. cost: of the window, null without a ledger. asked: questions."""
+    """A diagnosis. watchedShare, cost: of the window, null without a ledger. asked: questions."""
 
     schema_version: str = SCHEMA_VERSION
     plimsoll: str = __version__
     began: str = msgspec.field(name="from")
     until: str
-    watched_share: float
+    watched_share: float | None
     sources: list[str]
     currency: str
     cost: Decimal | None
@@ -95,7 +95,7 @@ def document(answer: Diagnosis) -> Document:
     return Document(
         began=text(answer.began),
         until=text(answer.ended),
-        watched_share=round(answer.measured / (answer.ended - answer.began), 6),
+        watched_share=round(answer.measured / (answer.ended - answer.began), 6) if answer.measured else None,
         sources=list(answer.sources),
         currency=answer.currency,
         cost=None if answer.cost is None else exact(answer.cost),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from plimsoll.cost.window import text
 from plimsoll.diagnose.model import Diagnosis, Finding
 from plimsoll.report.cost.markdown import text as plain
 from plimsoll.report.diagnose import words
@@ -12,7 +11,7 @@ from plimsoll.report.view import amount, clean
 def render(answer: Diagnosis) -> str:
     lines = ["# Why GPUs sit idle", "", f"**{plain(words.sentence(answer))}.**", ""]
     sources = ", ".join(map(plain, answer.sources))
-    lines += [f"{text(answer.began)} to {text(answer.ended)}, from {sources}.", ""]
+    lines += [f"{words.span(answer)}; from {sources}.", ""]
     roots = answer.roots
     if roots:
         unit = plain(answer.currency) or "cost"

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from plimsoll.check.model import Severity
-from plimsoll.cost.window import text
 from plimsoll.diagnose.model import Diagnosis, Finding
 from plimsoll.diagnose.waste import total
 from plimsoll.report.cost.words import money
@@ -28,9 +27,7 @@ def render(answer: Diagnosis, *, color: bool = False, width: int = 110) -> str:
 
 
 def _answer(console: Any, answer: Diagnosis) -> None:
-    watched = answer.measured / (answer.ended - answer.began)
-    span = f"{text(answer.began)} to {text(answer.ended)}, {watched:.0%} of it watched"
-    line(console, f"{span}; from {', '.join(answer.sources)}", "dim")
+    line(console, f"{words.span(answer)}; from {', '.join(answer.sources)}", "dim")
     groups = grouped(answer.findings)
     if groups:
         _table(console, answer, groups)

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from plimsoll.cost.window import text
 from plimsoll.diagnose import waste
 from plimsoll.diagnose.model import DAY, Diagnosis, Finding, Seen, Unknown
 from plimsoll.diagnose.signals import SIGNALS, shown
 from plimsoll.report.cost.words import money
 from plimsoll.report.view import amount, as_shell
+
+
+def span(answer: Diagnosis) -> str:
+    """The window, and how much of it a meter watched."""
+    watched = answer.measured / (answer.ended - answer.began)
+    return f"{text(answer.began)} to {text(answer.ended)}" + (f", {watched:.0%} of it watched" if watched else "")
 
 
 def per_day(finding: Finding) -> str:
