@@ -244,7 +244,7 @@ class Unknown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer. began, ended: the window; measured: the part of it (milliseconds) that a meter watched; 0 without one.
+    """The answer. began, ended: the window; measured: milliseconds of it that a meter watched; 0 without one.
 
     asked: pairs of rule and subject that a verdict was wanted of. cost: of the window, micro-units, None without a
     bill. sources: what was read. skipped: workloads that held too little to be looked at.
