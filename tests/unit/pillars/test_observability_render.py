@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from plimsoll.agents.meter import exposition, metrics
 from plimsoll.check.run import review
 from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.price import Tariff
-from plimsoll.cost.sample import HOUR, Ended, Node, Quote, Record, Tokens, Watch
+from plimsoll.cost.sample import HOUR, Ended, Node, Quote, Record, Tokens, Watch, measured
 from plimsoll.cost.store import open_store
 from plimsoll.kube.objects import Obj, get, labels, name, namespace
 from plimsoll.lab.telemetry import queue, vllm
@@ -351,7 +352,13 @@ def exported() -> set[str]:
 
 
 def told() -> set[str]:
-    """Metrics on the meter's page, of a ledger that has something of all."""
+    """Metrics on the meter's page."""
+    return set(re.findall(r"^# TYPE (\w+)", told_page(), re.MULTILINE))
+
+
+@lru_cache
+def told_page() -> str:
+    """The meter's page, of a ledger that has something of all."""
     store = open_store(":memory:")
     ledger = Ledger(store)
     now = START + 26 * HOUR
@@ -360,13 +367,15 @@ def told() -> set[str]:
         Ended(kind="pod", subject=("a",), moment=START + 4 * HOUR, why="Evicted"),
         Tokens(model="m", pod="a", began=START + 2 * HOUR, ended=START + 3 * HOUR, requests=1, prompt=9, output=9),
         Quote(scope="single", moment=START, per_hour=1_000_000, source="seen"),
+        measured("g0", "", "a", START + HOUR, START + 3 * HOUR, 0.5), measured("g0", "", "a", START + 3 * HOUR,
+                                                                               START + 4 * HOUR, 0.0),
     ])  # fmt: skip
     budget = [{"name": "a", "quota": {"h100": 1}, "budget": {"monthly": 5}}]
     page = metrics.page(
         ledger, Tariff(), declared(teams=budget, services=[]), now - HOUR, dict.fromkeys(metrics.HEALTH, 1)
     )
     store.close()
-    return set(re.findall(r"^# TYPE (\w+)", page, re.MULTILINE))
+    return page
 
 
 def node_without_price() -> list[Record]:
