@@ -13,6 +13,7 @@ import click
 from plimsoll.cli import cost_options, options
 
 if TYPE_CHECKING:
+    from plimsoll.agents.meter.gateway import Gateway
     from plimsoll.agents.meter.rounds import Source
     from plimsoll.spec.model import Platform
 
@@ -36,6 +37,12 @@ if TYPE_CHECKING:
               help="From one look at costs to the next, for /metrics; 0 for never.")  # fmt: skip
 @click.option("--patience", type=click.FloatRange(0, 3600), default=90.0, show_default=True, metavar="SECONDS",
               help="How long a pod waits for a source to say which GPU it holds.")  # fmt: skip
+@click.option("--gateway-log", type=click.Path(path_type=Path), metavar="FILE",
+              help="An access log of a gateway, in JSON: whose each request is. It is followed.")  # fmt: skip
+@click.option("--gateway-field", multiple=True, metavar="WHAT=NAME",
+              help="What a field is called there, as in tenant=x-org; several times for several names.")  # fmt: skip
+@click.option("--gateway-model", multiple=True, metavar="THEIRS=OURS",
+              help="What a model of the gateway is called by its engines.")  # fmt: skip
 @click.option("--listen", metavar="HOST:PORT", default="127.0.0.1:9465", show_default=True,
               help="Where /metrics, /healthz and /readyz are; port 0 for any.")  # fmt: skip
 def command(
@@ -49,6 +56,9 @@ def command(
     every: float,
     costs_every: float,
     patience: float,
+    gateway_log: Path | None,
+    gateway_field: tuple[str, ...],
+    gateway_model: tuple[str, ...],
     listen: str,
 ) -> None:
     """Record who uses which GPU when: lifetimes from the API server's watches, readings from exporters.
@@ -67,6 +77,7 @@ def command(
     host, port = _address(listen)
     if discovery is not None and not discovery.startswith(("http://", "https://")):
         raise click.BadParameter(f"{discovery} is no http(s) address", param_hint="--discovery")
+    gateway = _gateway(gateway_log, gateway_field, gateway_model)
     declared = options.load_platform(platform)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for noisy in ("httpx2", "httpcore2"):
@@ -79,7 +90,7 @@ def command(
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: stop.set())
     with Client(kubeconfig, context) as client:
-        meter = Meter(client, declared, settings, _local(node))
+        meter = Meter(client, declared, settings, _local(node), gateway)
         try:
             server = Server(host, port, meter)
         except OSError as error:
@@ -112,3 +123,23 @@ def _local(node: str | None) -> Source | None:
     from plimsoll.agents.meter.local import Local
 
     return Local(node)
+
+
+def _gateway(log: Path | None, names: tuple[str, ...], models: tuple[str, ...]) -> Gateway | None:
+    from plimsoll.agents.meter.gateway import Fields, Gateway
+
+    if log is None:
+        if names or models:
+            raise click.UsageError("--gateway-field and --gateway-model say how --gateway-log is read")
+        return None
+    fields: dict[str, tuple[str, ...]] = {}
+    for each in names:
+        what, _, name = each.partition("=")
+        if what not in Fields.__struct_fields__ or not name:
+            known = ", ".join(Fields.__struct_fields__)
+            raise click.BadParameter(f"{each} is none of {known}, = and a name", param_hint="--gateway-field")
+        fields[what] = (*fields.get(what, ()), name)
+    called = [each.partition("=") for each in models]
+    if wrong := next(("".join(each) for each in called if not each[0] or not each[2]), None):
+        raise click.BadParameter(f"{wrong} is no THEIRS=OURS", param_hint="--gateway-model")
+    return Gateway(log, fields=Fields(**fields), models={theirs: ours for theirs, _, ours in called})

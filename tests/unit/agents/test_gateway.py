@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import click
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from plimsoll.agents.meter import tail
 from plimsoll.agents.meter.gateway import LASTED_MAX, Fields, Gateway, Refused, parse
+from plimsoll.cli.agent_meter import _gateway
 from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.sample import Request
 from plimsoll.cost.store import open_store
@@ -251,3 +253,21 @@ def test_killed_at_any_line_each_request_counts_once(tmp_path_factory: pytest.Te
     assert gateway.malformed == 0
     assert ledger.store.rows("SELECT COUNT(*), SUM(output) FROM requests") == [(60, sum(range(60)))]
     ledger.store.close()
+
+
+def test_options_of_the_command(log: Path) -> None:
+    found = _gateway(log, ("tenant=x-org", "tenant=x-team", "output=out"), ("chat=org/llama=2",))
+    assert found is not None
+    log.write_bytes(b'{"model": "chat", "out": 5, "time": %d, "x-team": "red"}\n' % AT)
+    (request,) = found.read()
+    assert (request.model, request.tenant, request.output) == ("org/llama=2", "red", 5)
+    assert _gateway(None, (), ()) is None
+    for fields, models, says in (
+        (("what=x",), (), "none of"),
+        (("tenant",), (), "none of"),
+        ((), ("a",), "THEIRS=OURS"),
+    ):
+        with pytest.raises(click.BadParameter, match=says):
+            _gateway(log, fields, models)
+    with pytest.raises(click.UsageError, match="--gateway-log"):
+        _gateway(None, ("tenant=x",), ())

@@ -78,6 +78,7 @@ class Gateway:
         models: Mapping[str, str] | None = None,
         state: Mapping[str, Any] | None = None,
     ) -> None:
+        self.path = path
         self.tail = Tail(path, state)
         self.malformed = self.others = 0
         self._fields, self._models = fields or Fields(), models or {}
@@ -97,6 +98,16 @@ class Gateway:
                 else:
                     found.append(request)
         return found
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where an earlier `state()` was. Raises InputError where it is something else."""
+        self.tail.close()
+        self.tail = Tail(self.path, state)
+
+    def counters(self) -> dict[str, float]:
+        """How the reading goes, by names of metrics."""
+        return {"gateway_lines_malformed": self.malformed, "gateway_lines_others": self.others,
+                "gateway_lines_too_long": self.tail.long, "gateway_logs_lost": self.tail.lost}  # fmt: skip
 
     def state(self) -> dict[str, Any]:
         """Where we are in the log. Kept in one transaction with the requests, no line is lost or counted twice."""

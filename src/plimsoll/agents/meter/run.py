@@ -19,6 +19,7 @@ from plimsoll.agents.meter.book import Book
 from plimsoll.agents.meter.clock import Clock
 from plimsoll.agents.meter.cluster import Cluster
 from plimsoll.agents.meter.fold import Fold
+from plimsoll.agents.meter.gateway import BATCH, Gateway
 from plimsoll.agents.meter.rounds import Over, Read, Rounds, Served, Source
 from plimsoll.agents.meter.scrape import Targets
 from plimsoll.agents.meter.seats import Want
@@ -38,7 +39,8 @@ _log = logging.getLogger(__name__)
 _WRITE = 5.0  # seconds between writes while there is something
 _MOST = 5000  # events taken before what they made is written
 _PENDING_MAX = 1_000_000  # records that wait for a ledger that is away; then events wait, too
-_TOKENS, _WANTING = "tokens", "wanting"  # cursors that are no resourceVersion
+_TOKENS, _WANTING, _GATEWAY = "tokens", "wanting", "gateway"  # cursors that are no resourceVersion
+_BATCHES = 5  # of a gateway's requests in a round
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,10 +62,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Meter:
-    """local: what reads the devices of this node, where there is no exporter."""
+    """local: what reads the devices of this node, where there is no exporter. gateway: the log that tells requests; it
+    goes on where this meter stood in it."""
 
     def __init__(
-        self, client: Client, platform: Platform | None, settings: Settings, local: Source | None = None
+        self,
+        client: Client,
+        platform: Platform | None,
+        settings: Settings,
+        local: Source | None = None,
+        gateway: Gateway | None = None,
     ) -> None:
         self.settings, self.platform = settings, platform
         self.ready = False
@@ -74,7 +82,7 @@ class Meter:
         self._events: Queue[object] = Queue(maxsize=100_000)
         self._book = Book(settings.place, settings.name, settings.retention)
         cursors, found, first = self._book.use(_standing(settings.name))
-        self._cursors = {name: value for name, value in cursors.items() if name not in (_TOKENS, _WANTING)}
+        self._cursors = {name: value for name, value in cursors.items() if name not in (_TOKENS, _WANTING, _GATEWAY)}
         self._stood = cursors
         self._watches = Watches(client, self._clock, self._events, self._cursors, settings.node)
         self._targets = Targets()
@@ -82,6 +90,9 @@ class Meter:
                               discovery=settings.discovery, node=settings.node, local=local)  # fmt: skip
         self._opened, self._first = found, first
         self._tokens = Counting(msgspec.json.decode(cursors[_TOKENS]) if _TOKENS in cursors else None)
+        self._gateway = gateway
+        if gateway is not None and _GATEWAY in cursors:
+            gateway.restore(msgspec.json.decode(cursors[_GATEWAY]))
         self._uids: dict[tuple[str, str, str], str] = {}
         self._waiting: list[Told] | None = []  # pods of the first list, None once it was taken
         self._counters: dict[str, float] = {}
@@ -198,6 +209,20 @@ class Meter:
             "last_round_seconds": event.seconds, "pages_failed": event.failed, "readings": event.devices,
             "holds_guessed": self._cluster.guessed,
         }  # fmt: skip
+        if self._gateway is not None:
+            self._requests(self._gateway)
+
+    def _requests(self, gateway: Gateway) -> None:
+        """What a gateway's log has had since the last round."""
+        try:
+            for _ in range(_BATCHES):
+                found = gateway.read()
+                self._cluster.records += found
+                if len(found) < BATCH:
+                    break
+        except PlimsollError as error:
+            _log.warning("requests cannot be read, and are tried again: %s", error)
+        self._counters |= gateway.counters()
 
     def _pod(self, key: str) -> str:
         space, _, title = key.partition("/")
@@ -226,6 +251,8 @@ class Meter:
         cursors = dict(self._cursors) if self._waiting is None else {}
         cursors[_TOKENS] = msgspec.json.encode(self._tokens.state()).decode()
         cursors[_WANTING] = msgspec.json.encode(self._cluster.wanting).decode()
+        if self._gateway is not None:
+            cursors[_GATEWAY] = msgspec.json.encode(self._gateway.state()).decode()
         self._counters["watching_seconds"] = 0 if self._watches.trouble else max(seen - began, 0) / 1000
         return self._book.write(records, cursors)
 
