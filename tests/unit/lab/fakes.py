@@ -52,7 +52,10 @@ class Machine:
         self.mode("nothing", "")
         for name in ("prometheus", "promtool", "prometheus-alertmanager", "bwrap"):
             self.says(name, f"{name}, version 2.42.0+ds (branch: debian)")
+        for name in ("postgres", "initdb"):
+            self.says(name, f"{name} (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)")
         self.env = {"PATH": str(self.bin), "HOME": str(folder), "PLIMSOLL_CACHE": str(self.cache)}
+        self.env["PLIMSOLL_POSTGRES"] = str(self.bin)  # what is installed here is of no concern
 
     def install(self, name: str, script: str, folder: Path | None = None) -> Path:
         path = (folder or self.bin) / name

@@ -23,7 +23,7 @@ from plimsoll.lab.home import cache, made
 Progress = Callable[[str, int, int], None]  # what it is at, how many seconds' worth is done, of how many
 Say = Callable[[str], None]  # a line for whoever waits
 
-_DEBIAN_SECONDS = 15  # what fetching Debian's packages took
+_DEBIAN_SECONDS = 20  # what fetching Debian's packages took
 _NETWORK_PAUSES = (2.0, 10.0)  # seconds before another try: `go` itself gives up a download at the first failure
 
 # What `go` says, and what the user can do about it. The first that fits.
@@ -108,7 +108,7 @@ class _Build:
         return Programs(timed, programs.modules)
 
     def _fetch(self, packages: list[debian.Packaged]) -> list[str]:
-        """Debian's programs, first because they are quick: a sentence for each that is not to be had."""
+        """Debian's programs, first because they are quick: a sentence for each that the lab needs and cannot have."""
         if not packages:
             return []
         tick = self._ticker("Debian packages", _DEBIAN_SECONDS)
@@ -116,10 +116,10 @@ class _Build:
         problems = debian.fetch(packages, log=self._log("debian"), scratch=self._scratch, tick=tick)
         self._done += _DEBIAN_SECONDS
         for problem in problems:
-            self.say(problem)
+            self.say(problem.why)
         if not problems:
             self.say(f"Debian packages: {time.monotonic() - start:.0f} s")
-        return problems
+        return [problem.why for problem in problems if problem.needed]
 
     def _go(self, missing: list[Recipe], bare: list[Module]) -> None:
         go = golang.find(max(module.go for module in [*bare, *(recipe.module for recipe in missing)]))

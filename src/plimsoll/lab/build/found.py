@@ -21,13 +21,19 @@ _HINT = "run `plimsoll lab build`"
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A program that can be run. seconds: what building it took just now, else 0."""
+    """A program that can be run.
+
+    seconds: what building it took just now, else 0. home: the folder that a Debian package was unpacked into.
+    libraries: folders in there that it needs on LD_LIBRARY_PATH.
+    """
 
     name: str
     version: str
     source: Literal["built", "path", "debian"]
     path: Path
     seconds: float = 0.0
+    home: Path | None = None
+    libraries: tuple[Path, ...] = ()
 
 
 class Programs(msgspec.Struct, frozen=True):
@@ -42,10 +48,14 @@ class Programs(msgspec.Struct, frozen=True):
         return {name: each.version for name, each in self.found.items()}
 
     def path(self, name: str) -> Path:
-        """A program to run: the name of a recipe, prometheus, promtool, alertmanager or bwrap."""
+        """A program to run: the name of a recipe, prometheus, promtool, alertmanager, bwrap or postgres."""
+        return self.of(name).path
+
+    def of(self, name: str) -> Found:
+        """As `path`, with what else is known of it."""
         if name not in self.found:
             raise LabError(f"{name} is not there", hint=_HINT)
-        return self.found[name].path
+        return self.found[name]
 
     def asset(self, module: str, name: str) -> Path:
         """A folder that came with a Go module, such as ("kueue", "charts/kueue")."""
@@ -84,18 +94,27 @@ def look(wanted: Sequence[Recipe] | None = None, read: Sequence[Module] | None =
     found = {recipe.name: there for recipe in wanted if (there := _there(recipe))}
     for packaged in debian.PACKAGED:
         for path in debian.places(packaged):
-            if packaged.name not in found and (version := said_version([path, "--version"])):
-                source: Literal["debian", "path"] = "debian" if path == packaged.unpacked else "path"
-                found[packaged.name] = Found(packaged.name, version, source, path)
+            if packaged.name not in found and (there := _packaged(packaged, path)):
+                found[packaged.name] = there
     modules = [*(recipe.module for recipe in wanted), *read]
     return Programs(found, {module.name: module for module in modules})
 
 
-def said_version(argv: Sequence[str | Path]) -> str:
+def said_version(argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> str:
     """The first version in what a program says; empty where it does not run."""
-    ok, said = ask(argv)
+    ok, said = ask(argv, env=env)
     named = _VERSION.search(said) if ok else None
     return named[0] if named else ""
+
+
+def _packaged(packaged: debian.Packaged, path: Path) -> Found | None:
+    """A program that Debian packages, if this one runs and is new enough."""
+    home = packaged.home if path.is_relative_to(packaged.home) else None
+    libraries = debian.libraries(packaged, home) if home else ()
+    version = said_version([path, "--version"], debian.with_libraries(libraries))
+    if not version or int(version.partition(".")[0]) < packaged.least:
+        return None
+    return Found(packaged.name, version, "debian" if home else "path", path, 0.0, home, libraries)
 
 
 def _there(recipe: Recipe) -> Found | None:
