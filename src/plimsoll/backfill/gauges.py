@@ -104,7 +104,7 @@ def _values(told: Mapping[str, list[tuple[Name | None, Cells]]]) -> Values:
     values = Values({}, defaultdict(dict), defaultdict(dict))
     for name, metric in NAMES.items():
         rows = told.get(name)
-        if not rows or metric.field in values.fields:
+        if not rows:
             continue
         factor = 0.01 if name == _MAY_BE_PERCENT and _percent(told, rows) else metric.factor
         rows = [(pod, _scaled(cells, factor, ratio=metric.field in _RATIOS)) for pod, cells in rows]
@@ -119,19 +119,21 @@ def _values(told: Mapping[str, list[tuple[Name | None, Cells]]]) -> Values:
 
 
 def _put(values: Values, metric: Metric, rows: list[tuple[Name | None, Cells]]) -> None:
-    """Note one metric: of the device as a whole, and of pods."""
+    """Note one metric: of the device as a whole, and of pods. Names may have changed within the hour."""
     whole = _highest([cells for pod, cells in rows if pod is None])
     held = _highest([cells for pod, cells in rows if pod is not None])
-    values.fields[metric.field] = _either(whole, held) if whole and held else whole or held
+    _note(values.fields, metric.field, _either(whole, held) if whole and held else whole or held)
     if len(rows) == 1:
         return
     # A device that goes from pod to pod has one series after another; with shares they stand beside its own.
     beside = sum(one == one and other == other for one, other in zip(whole, held, strict=False))
     for pod, cells in rows:
-        if pod is not None and metric.own and beside >= _BESIDE:
-            values.own[pod][metric.field] = cells
-        elif pod is not None:
-            values.mine[pod][metric.field] = cells
+        if pod is not None:
+            _note((values.own if metric.own and beside >= _BESIDE else values.mine)[pod], metric.field, cells)
+
+
+def _note(fields: dict[str, Cells], field: str, cells: Cells) -> None:
+    fields[field] = _either(fields[field], cells) if field in fields else cells
 
 
 def _scaled(cells: Cells, factor: float, *, ratio: bool) -> Cells:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from plimsoll.cost.sample import Ended, Gpu, Hold, Node, Pod, Record, Watch
+from plimsoll.cost.sample import Ended, Gpu, Hold, Node, Pod, Record, Watch, key
 from plimsoll.spec.load import from_mapping
-from tests.unit.backfill.past import HOUR, MODEL, START, Past
+from tests.unit.backfill.past import HOUR, MINUTE, MODEL, START, Past
 from tests.unit.backfill.test_backfill import agrees, empty, fill, pod, small
 from tests.unit.cost.truth import SKU
 from tests.unit.kube.promserver import Exposed, serving
@@ -90,3 +90,43 @@ def test_a_pool_that_only_one_can_be(tmp_path: Path) -> None:
     assert any("--metric-labels-allowlist" in each for each in summary.notes)
     assert told.store.rows("SELECT pool, uid FROM nodes") == [("large", "real")]
     assert guessed.store.rows("SELECT team FROM pods") == [("red",)]
+
+
+def test_claims_are_held_where_exporters_say(tmp_path: Path) -> None:
+    """Pods with a ResourceClaim (DRA) ask for no extended resource; one of them claims something else."""
+    past = small(pod("claims", 0.5, 1.5, "GPU-0"), pod("plain", 0.5, 1, "GPU-1"), pod("nic", 1, 2, "GPU-1"), hours=3)
+    told: list[Exposed] = []
+    for metric, labels, at, value in past.samples(START, START + 3 * HOUR):
+        if metric == "kube_pod_container_resource_requests" and labels["pod"] in ("claims", "nic"):
+            own = {name: labels[name] for name in ("namespace", "pod", "uid", "instance", "job")}
+            told.append(("kube_pod_resourceclaim_info", {**own, "claim_name": "x"}, at, 1.0))
+        elif metric.startswith("DCGM") and labels.get("exported_pod") == "nic":
+            told.append((metric, {name: text for name, text in labels.items() if "exported" not in name}, at, value))
+        else:
+            told.append((metric, labels, at, value))
+    past.truth.pods = [each for each in past.truth.pods if each.uid != "nic"]
+    ledger = empty()
+    with serving(tmp_path, told) as url:
+        fill(ledger, url, 3)
+    agrees(ledger, past, 3)
+    assert ledger.store.rows("SELECT COUNT(*) FROM holds") == [(2,)]
+
+
+def test_names_of_metrics_that_change_while_a_pod_runs(tmp_path: Path) -> None:
+    """dcgm-exporter is upgraded to 4.9 within an hour: nothing is unseen but for a moment, and memory stays memory."""
+    past = small(pod("runs", 0, 3, "GPU-0"), hours=3)
+    past.busy = {"runs": 0.5}
+    change = START + HOUR + HOUR // 2
+    old = list(past.samples(START, change))
+    past.new = True
+    ledger = empty()
+    with serving(tmp_path, [*old, *past.samples(change, START + 3 * HOUR)]) as url:
+        fill(ledger, url, 3)
+    agrees(ledger, past, 3)
+    (sums,) = ledger.store.rows(
+        "SELECT SUM(seen), SUM(busy), SUM(memory), SUM(energy) FROM usage_inbox WHERE pod = ?", (key("runs"),)
+    )
+    assert 3 * HOUR - 2 * MINUTE <= sums[0] <= 3 * HOUR
+    assert sums[1] * 2 == sums[0]
+    assert abs(sums[2] - 1024 * 3 * HOUR) < 1024 * 2 * MINUTE
+    assert abs(sums[3] - 300 * 3 * HOUR) < 300 * 3 * MINUTE
