@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,9 +20,12 @@ from plimsoll.errors import InputError, LabError, PlimsollError
 from plimsoll.kube.objects import text
 from plimsoll.kube.yamldocs import documents
 from plimsoll.lab import home, nodes
+from plimsoll.lab.hardware.devices import GPU
 from plimsoll.lab.run import control
-from plimsoll.lab.run.settings import PLACES, Folder, Settings, platform_of
+from plimsoll.lab.run.settings import ADDONS, PLACES, Folder, Settings, platform_of
 from plimsoll.lab.run.state import State, alive, read
+from plimsoll.spec import derive
+from plimsoll.spec.model import Platform
 
 Progress = Callable[[str, int, int], None]
 
@@ -151,12 +154,26 @@ def _known(place: Path) -> State | None:
 
 def _read_all(settings: Settings) -> None:
     """Read what was given before anything is started. Raises InputError with what is wrong in it."""
-    platform_of(settings)
+    platform = platform_of(settings)
+    if platform and "gpu-operator" not in settings.addons:
+        _whole(platform, settings.addons)
     if settings.nodes:
         nodes.nodes_from(settings.nodes)
     for line, document in documents(settings.manifests, "manifests"):
         if document is not None and not (text(document, "kind") and text(document, "metadata", "name")):
             raise InputError("not a Kubernetes object with a kind and a name", where=f"manifests:{line}")
+
+
+def _whole(platform: Platform, addons: Sequence[str]) -> None:
+    """Raise InputError where pools offer anything but whole GPUs: without the operator nobody cuts or shares them."""
+    pools = [each.name for each in platform.pools if derive.per_node(each) != {GPU: each.gpus_per_node}]
+    if pools:
+        with_it = ",".join(each for each in ADDONS if each in addons or each == "gpu-operator")
+        raise InputError(
+            f"MIG and sharing are the GPU Operator's work, and pools have it: {', '.join(pools)[:200]}",
+            where="--with",
+            hint=f"--with {with_it}",
+        )
 
 
 def _wait(folder: Folder, progress: Progress | None) -> State:
