@@ -103,11 +103,12 @@ METER = (
     Alert(
         name="MeterDown",
         severity="critical",
-        expr="absent(plimsoll_meter_watching_seconds)",
+        # What things cost is said by the one that watches the cluster; those on nodes say only how they do.
+        expr="absent(plimsoll_meter_watching_seconds) or absent(plimsoll_cost_info)",
         lasts="15m",
         summary="Nobody records who uses which GPU",
-        means="The meter does not run, or its page is not collected. Pods that begin and end while it is away are in "
-        "no bill.",
+        means="The meter that watches the cluster does not run, cannot say what things cost, or its page is not "
+        "collected. Pods that begin and end while it is away are in no bill.",
         runbook=("kubectl get pods -A -l app.kubernetes.io/component=meter", _LOGS),
     ),
     Alert(
@@ -115,12 +116,12 @@ METER = (
         severity="critical",
         expr="""
             max(plimsoll_ledger_behind_seconds) > 900
-            or max(plimsoll_meter_watching_seconds) == 0
+            or count(plimsoll_meter_watching_seconds == 0) > 0
             or sum(plimsoll_meter_readings) == 0 and on () sum(plimsoll:node_gpu_allocatable:devices) > 0""",
         lasts="15m",
-        summary="The meter runs and sees nothing",
+        summary="A meter runs and sees nothing",
         means="It cannot watch the cluster, cannot write its ledger, or reads no GPU though there are some. Nothing is "
-        "billed beyond the last moment it watched; GPUs that it does not read are billed without saying what they did.",
+        "billed beyond the last moment one watched; GPUs that none reads are billed without saying what they did.",
         runbook=(_LOGS, "Its account must list nodes and pods: kubectl describe clusterrole plimsoll-meter"),
     ),
     Alert(
