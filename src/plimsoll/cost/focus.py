@@ -151,10 +151,11 @@ def _batches(store: Store, sql: str) -> Iterator[list[tuple[object, ...]]]:
 
 
 def _clear(store: Store) -> None:
-    """Take away what a bill leaves in its transaction, for the next one."""
-    sql = "SELECT table_name, table_type FROM information_schema.tables WHERE table_name LIKE 'b!_%' ESCAPE '!'"
-    for name, kind in sorted(store.rows(sql), key=lambda row: row[1] != "VIEW"):
-        store.run(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {name}")
+    """Take away the temporary tables that a bill leaves in its transaction, for the next one."""
+    mine = "table_type = 'LOCAL TEMPORARY' AND table_name LIKE 'b!_%' ESCAPE '!'"
+    sql = f"SELECT table_name FROM information_schema.tables WHERE {mine}"
+    for (name,) in store.rows(sql):
+        store.run(f"DROP TABLE {name}")
 
 
 def _join(parts: list[Path], asked: Export, currency: str, path: Path) -> int:

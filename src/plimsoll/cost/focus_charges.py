@@ -57,9 +57,9 @@ def _pieces() -> str:
         WHEN 'idle' THEN {between("energy", "f2", "f3", "f3")} ELSE 0 END END"""
     names = ", ".join(f"('{name}')" for name in ("productive", "low", "idle", "unmeasured"))
     return f"""
-        SELECT pod, node, gpu, instance, class, {classes("cost")} AS cost, {classes("time")} AS time,
+        SELECT pod, node, gpu, instance, ended, class, {classes("cost")} AS cost, {classes("time")} AS time,
             {busy} AS busy, {energy} AS energy
-        FROM (SELECT p.pod, p.node, p.gpu, p.instance, p.cost, p.time, {f1} AS f1, {f2} AS f2, {f3} AS f3,
+        FROM (SELECT p.pod, p.node, p.gpu, p.instance, p.ended, p.cost, p.time, {f1} AS f1, {f2} AS f2, {f3} AS f3,
                   GREATEST(p.ended - p.began, {f3}) AS held,
                   CAST(COALESCE(u.busy, 0) AS BIGINT) AS busy, CAST(COALESCE(u.energy, 0) AS BIGINT) AS energy
               FROM b_paid p LEFT JOIN b_use u ON u.pod = p.pod AND u.gpu = p.gpu AND u.instance = p.instance) x
@@ -76,7 +76,10 @@ def charges(began: int, ended: int, *, pending: bool) -> list[str]:
     ))  # fmt: skip
     sums = ", ".join(f"SUM(r.{name}) AS {name}" for name in ("cost", "time", *MEASURED))
     unused = f"CASE instance WHEN {STRANDED} THEN 'stranded' WHEN {ABSENT} THEN 'absent' WHEN {HOST} THEN 'host' ELSE "
-    profile = "SELECT node, gpu, instance, MIN(profile) AS profile FROM instances GROUP BY node, gpu, instance"
+    # A number of an instance comes back when its GPU is cut anew. Its record may be later than its first holder.
+    lives = "OVER (PARTITION BY node, gpu, instance ORDER BY began)"
+    first = f"CASE WHEN LAG(began) {lives} IS NULL THEN 0 ELSE began END"
+    profile = f"""SELECT node, gpu, instance, profile, {first} AS began, LEAD(began) {lives} AS later FROM instances"""
     blank = ", ".join(f"'' AS {name}" for name in WHOSE)
     nobody = ", ".join(f"'' AS {name}" for name in NAMED)
     tokens = merge.within(TOKENS, began, ended, pending=pending)
@@ -90,6 +93,7 @@ def charges(began: int, ended: int, *, pending: bool) -> list[str]:
                 {sums}, {zeros}
             FROM b_classed r JOIN pods p ON p.id = r.pod JOIN b_node n ON n.node = r.node
             LEFT JOIN ({profile}) i ON i.node = r.node AND i.gpu = r.gpu AND i.instance = r.instance
+                AND i.began < r.ended AND (i.later IS NULL OR r.ended <= i.later)
             GROUP BY {pool}, COALESCE(i.profile, ''), r.class, {whose}, {holder}
             UNION ALL
             SELECT {pool}, '', {unused} 'unallocated' END AS class, {blank}, 0 AS holder, {nobody},

@@ -23,7 +23,7 @@ from plimsoll.cost.focus_columns import Version
 from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.lines import COST
 from plimsoll.cost.price import Carve, Tariff
-from plimsoll.cost.sample import HOUR, Gpu, Hold, Instance, Node, Pod, Record, Tokens, Watch, measured
+from plimsoll.cost.sample import HOUR, Ended, Gpu, Hold, Instance, Node, Pod, Record, Tokens, Watch, measured
 from plimsoll.cost.split import Split
 from plimsoll.cost.store import open_store
 from plimsoll.errors import IncompleteError, InputError
@@ -209,6 +209,33 @@ def test_any_store_gives_the_same_rows(ledger: Ledger, tmp_path: Path) -> None:
     _, found = rows(ledger, tmp_path, asked("1.3"))
     _, same = rows(opened(records), tmp_path, asked("1.3"))
     assert found == same
+
+
+def test_tables_of_others_stay(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.store.run("CREATE TABLE b_mine (x INTEGER)")
+    ledger.store.run("CREATE VIEW b_seen AS SELECT * FROM b_mine")
+    ledger.write(small())
+    export(ledger, GOLD, asked(step=HOUR), tmp_path / "f.csv")
+    assert ledger.store.rows("SELECT * FROM b_seen") == []
+
+
+def test_an_instance_whose_number_comes_back_has_its_own_profile(tmp_path: Path) -> None:
+    def life(name: str, profile: str, began: int, ended: int) -> list[Record]:
+        share = part(profile)
+        return [
+            Instance(node="n", gpu="g1", instance="1", profile=profile, parts=share, began=began + 1),
+            Pod(uid=name, namespace="ns", name=name, node="n", began=began),
+            Hold(pod=name, node="n", gpu="g1", instance="1", parts=share, began=began),
+            Ended(kind="pod", subject=(name,), moment=ended),
+            Ended(kind="instance", subject=("n", "g1", "1"), moment=ended),
+        ]
+
+    cuts = [*life("a", "1g.10gb", START, START + HOUR), *life("b", "3g.40gb", START + 2 * HOUR, START + 3 * HOUR)]
+    node = [each for each in small() if isinstance(each, Node | Gpu | Watch)]
+    _, found = rows(opened([*node, *cuts]), tmp_path, asked(), GOLD)
+    assert {row["ResourceId"]: row["x_GpuProfile"] for row in found if row["ResourceType"] == "Pod"} == {
+        "a": "1g.10gb", "b": "3g.40gb",
+    }  # fmt: skip
 
 
 # FOCUS 1.3, "Cost and Usage": columns that must be there, and of these the ones that may not be null for usage.
