@@ -19,8 +19,9 @@ from plimsoll.errors import Exit, InputError
 if TYPE_CHECKING:
     from plimsoll.cost.ledger import Ledger
     from plimsoll.cost.window import Window
+    from plimsoll.diagnose.answer import Diagnosis
     from plimsoll.diagnose.gather import Sources
-    from plimsoll.diagnose.model import Diagnosis, Rule, Signals
+    from plimsoll.diagnose.model import Rule, Signals
     from plimsoll.kube.snapshot import Snapshot
 
 FORMATS = ("table", "json", "markdown")

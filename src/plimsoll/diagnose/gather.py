@@ -16,11 +16,12 @@ from plimsoll.cost.price import Tariff
 from plimsoll.cost.window import Window, millis, reach, text
 from plimsoll.diagnose import cluster, held, ledger, pods
 from plimsoll.diagnose import queues as kueue
+from plimsoll.diagnose.answer import Diagnosis
 from plimsoll.diagnose.devices import SOURCE, Devices, Gpu
 from plimsoll.diagnose.grid import Asker, Progress
 from plimsoll.diagnose.held import Held
 from plimsoll.diagnose.ledger import Costs, Read
-from plimsoll.diagnose.model import HOUR, Diagnosis, Facts, Money, Signals, Subject, Value
+from plimsoll.diagnose.model import HOUR, Facts, Money, Signals, Subject, Value
 from plimsoll.errors import IncompleteError
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import labels, name

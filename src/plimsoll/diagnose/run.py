@@ -8,18 +8,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from plimsoll.diagnose import depths
-from plimsoll.diagnose.model import (
-    DAY,
-    MINUTES_MIN,
-    Confidence,
-    Diagnosis,
-    Finding,
-    Found,
-    Rule,
-    Seen,
-    Signals,
-    Unknown,
-)
+from plimsoll.diagnose.answer import Diagnosis, Finding, Seen, Unknown
+from plimsoll.diagnose.model import DAY, MINUTES_MIN, Confidence, Found, Rule, Signals
 from plimsoll.diagnose.signals import SIGNALS
 
 COVERAGE_MIN = 0.8  # of the time a subject held its devices: less and a verdict would be a guess

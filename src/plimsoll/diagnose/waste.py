@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from plimsoll.diagnose.model import Diagnosis, Finding
+from plimsoll.diagnose.answer import Diagnosis, Finding
 
 
 def per_day(answer: Diagnosis) -> int:

@@ -15,8 +15,8 @@ import pytest
 from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.price import Tariff
 from plimsoll.cost.window import Window
+from plimsoll.diagnose.answer import Diagnosis
 from plimsoll.diagnose.gather import Sources, gather
-from plimsoll.diagnose.model import Diagnosis
 from plimsoll.diagnose.queries import DEVICE, DEVICE_RATES, ENGINE, HOLDERS, POD, QUEUE, slowed
 from plimsoll.diagnose.rules import RULES
 from plimsoll.diagnose.run import diagnose

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plimsoll.diagnose.model import DAY, Diagnosis, Facts, Finding, Signals, Subject, Unknown, Value
+from plimsoll.diagnose.answer import Diagnosis, Finding, Unknown
+from plimsoll.diagnose.model import DAY, Facts, Signals, Subject, Value
 from plimsoll.diagnose.rules import RULES
 from plimsoll.diagnose.run import COVERAGE_MIN, ask, diagnose
 from plimsoll.diagnose.signals import SIGNALS, shown

@@ -10,8 +10,8 @@ from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.price import Tariff
 from plimsoll.cost.store import open_store
 from plimsoll.cost.window import Window
+from plimsoll.diagnose.answer import Diagnosis
 from plimsoll.diagnose.gather import Sources, gather
-from plimsoll.diagnose.model import Diagnosis
 from plimsoll.diagnose.rules import RULES
 from plimsoll.diagnose.run import COVERAGE_MIN, diagnose
 from plimsoll.kube import kinds

@@ -10,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from plimsoll.check.model import Severity
-from plimsoll.diagnose.model import DAY, Diagnosis, Facts, Finding, Money, Signals, Subject, Unknown, Value
+from plimsoll.diagnose.answer import Diagnosis, Finding, Unknown
+from plimsoll.diagnose.model import DAY, Facts, Money, Signals, Subject, Value
 from plimsoll.diagnose.rules import RULES
 from plimsoll.diagnose.run import diagnose, explained
 from plimsoll.diagnose.waste import per_day

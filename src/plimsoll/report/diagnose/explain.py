@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from plimsoll.diagnose.model import Diagnosis, Rule
+from plimsoll.diagnose.answer import Diagnosis
+from plimsoll.diagnose.model import Rule
 from plimsoll.diagnose.queries import asked
 from plimsoll.diagnose.signals import SIGNALS, shown
 from plimsoll.report.diagnose import words

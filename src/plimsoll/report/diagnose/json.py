@@ -12,8 +12,8 @@ import msgspec
 from plimsoll import __version__
 from plimsoll.cost.window import text
 from plimsoll.diagnose import waste
-from plimsoll.diagnose.model import Diagnosis
-from plimsoll.diagnose.model import Finding as Cause
+from plimsoll.diagnose.answer import Diagnosis
+from plimsoll.diagnose.answer import Finding as Cause
 from plimsoll.diagnose.signals import SIGNALS
 from plimsoll.report.cost.json import encoded, numeric
 from plimsoll.report.cost.words import exact

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plimsoll.diagnose.model import Diagnosis, Finding
+from plimsoll.diagnose.answer import Diagnosis, Finding
 from plimsoll.report.cost.markdown import text as plain
 from plimsoll.report.diagnose import words
 from plimsoll.report.view import amount, clean

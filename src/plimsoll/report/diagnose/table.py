@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from plimsoll.check.model import Severity
-from plimsoll.diagnose.model import Diagnosis, Finding
+from plimsoll.diagnose.answer import Diagnosis, Finding
 from plimsoll.diagnose.waste import total
 from plimsoll.report.cost.words import money
 from plimsoll.report.diagnose import words

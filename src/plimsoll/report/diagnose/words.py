@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from plimsoll.cost.window import text
 from plimsoll.diagnose import waste
-from plimsoll.diagnose.model import DAY, Diagnosis, Finding, Seen, Unknown
+from plimsoll.diagnose.answer import Diagnosis, Finding, Seen, Unknown
+from plimsoll.diagnose.model import DAY
 from plimsoll.diagnose.signals import SIGNALS, shown
 from plimsoll.report.cost.words import money
 from plimsoll.report.view import amount, as_shell
