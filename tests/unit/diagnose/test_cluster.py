@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plimsoll.cost.window import Window, millis
@@ -258,6 +258,7 @@ _WHOLE = {"Pod": pod(), "Node": node(), "Job": job("j", 2), "Workload": workload
           "ClusterQueue": queue("red", 8, 0), "LocalQueue": local("red")}  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(_kind, _tree), max_size=5))
 def test_no_object_breaks_it(given_: list[tuple[kinds.Kind, Any]]) -> None:
     objects = [

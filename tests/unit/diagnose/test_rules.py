@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plimsoll.diagnose.answer import Diagnosis, Finding, Unknown
@@ -112,6 +112,7 @@ def _subjects(draw: st.DrawFn) -> Signals:
                    money=draw(st.sampled_from([None, MONEY])))  # fmt: skip
 
 
+@settings(deadline=None)
 @given(_subjects(), st.floats(0.01, 1))
 def test_there_is_no_verdict_without_every_signal_it_needs(of: Signals, least: float) -> None:
     answer = diagnose([of], RULES, EMPTY, coverage_min=least)
@@ -125,6 +126,7 @@ def test_there_is_no_verdict_without_every_signal_it_needs(of: Signals, least: f
     assert answer.asked >= len(answer.findings) + len(answer.unknown)
 
 
+@settings(deadline=None)
 @given(_subjects())
 def test_a_rule_sees_only_what_it_declares(of: Signals) -> None:
     """It answers the same when everything else is gone."""
@@ -134,6 +136,7 @@ def test_a_rule_sees_only_what_it_declares(of: Signals) -> None:
             assert ask(rule, of, DAY, 0.5) == ask(rule, kept, DAY, 0.5)
 
 
+@settings(deadline=None)
 @given(st.lists(_subjects(), max_size=4))
 def test_what_is_hidden_is_hidden_behind_root_causes(subjects: list[Signals]) -> None:
     answer = diagnose(subjects, RULES, EMPTY, coverage_min=0.1)
