@@ -81,6 +81,8 @@ def gather(sources: Sources, window: Window, *, coverage_min: float, told: Progr
     asker = Asker(sources.prometheus, told) if sources.prometheus else None
     devices = Devices(asker, window) if asker else None
     rows = read.rows if read else devices.rows(_pods(snapshot)) if devices else []
+    if devices and not read and not rows:
+        notes.append("no series of dcgm-exporter names a pod that uses a GPU: nobody's use is known")
     if read and read.skipped:
         notes.append(f"only the {ledger.WORKLOADS_MAX:,} largest workloads were looked at, not {read.skipped:,} more")
     subjects = [

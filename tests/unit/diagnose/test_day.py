@@ -245,3 +245,12 @@ def test_what_cannot_be_used_is_said(folder: Path, args: tuple[str, ...], code: 
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_prometheus_that_names_no_pod_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "KNOWN", {})
+    with answers.serving() as (url, _):
+        done = run(folder, "--prometheus", url, "--window", scene.WINDOW)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "Nothing could be judged."
+    assert "no series of dcgm-exporter names a pod" in done.stderr

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
 
+from plimsoll.agents.meter.dcgm import METRICS
 from plimsoll.cost.window import Window
 from plimsoll.diagnose import pods
 from plimsoll.diagnose.devices import Devices
@@ -16,6 +18,8 @@ from plimsoll.diagnose.model import HOUR, MINUTE, Value
 from plimsoll.diagnose.queries import DEVICE, DEVICE_RATES, ENGINE, HOLDERS, POD, QUEUE, RESTARTS, filled, slowed
 from plimsoll.errors import ClusterError
 from plimsoll.kube.prometheus import Prometheus, Sample, Series, TooMuch
+from plimsoll.pillars.observability.pack.devices import DEVICES
+from plimsoll.pillars.observability.pack.model import Record
 
 START = 1_764_547_200_000  # 2025-12-01
 DAY = Window(START, START + 24 * HOUR)
@@ -73,6 +77,18 @@ def row(**more: Any) -> Held:
 
 def values(found: dict[str, Value]) -> dict[str, float]:
     return {name: each.value for name, each in found.items()}
+
+
+def test_what_is_asked_for_is_what_is_recorded_and_exported() -> None:
+    """The observability pack records these series, and the exporter writes these fields; the meter reads them too."""
+    recorded = {rule.record for rule in DEVICES.rules if isinstance(rule, Record)}
+    asked = set(re.findall(r"plimsoll:[a-z0-9_]+:[a-z0-9_]+", " ".join(DEVICE.values())))
+    assert asked
+    assert asked <= recorded
+    fields = set(re.findall(r"DCGM_FI_[A-Z0-9_]+", " ".join(DEVICE.values())))
+    both = {name.decode() for name in METRICS if name.startswith(b"DCGM")} - {
+        "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL"}  # fmt: skip
+    assert both <= fields
 
 
 def test_the_grid_of_a_day_has_a_point_every_five_minutes() -> None:
