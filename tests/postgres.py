@@ -68,6 +68,7 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        forget(self.data)
         shutil.rmtree(self.root, ignore_errors=True)
 
     @property
@@ -143,6 +144,13 @@ class Server:
         with suppress(OSError):
             return " / ".join(self.log.read_text(errors="replace").splitlines()[-5:])[-600:]
         return "nothing"
+
+
+def forget(data: Path) -> None:
+    """Give back the few bytes of shared memory that the kernel keeps for a server that was killed; none may run."""
+    with suppress(OSError, IndexError, ValueError):
+        segment = int((data / "postmaster.pid").read_text().splitlines()[6].split()[1])
+        subprocess.run(["ipcrm", "-m", str(segment)], stderr=subprocess.DEVNULL, check=False)
 
 
 def _reachable(program: Found, place: Path) -> Found:

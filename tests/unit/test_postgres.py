@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import psycopg
 import pytest
 
 from plimsoll.errors import LabError
-from tests.postgres import Server
+from tests.postgres import Server, forget
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +63,26 @@ def test_it_hears_nothing_but_its_socket_and_is_not_root(server: Server) -> None
     assert Path(f"/proc/{server.pid}").stat().st_uid != 0
 
 
-def test_it_dies_with_its_owner_and_leaves_nothing_when_it_is_left(server: Server) -> None:
+def test_it_leaves_nothing_when_it_is_left(server: Server) -> None:
     with Server() as another:
         root, pid = another.root, another.pid
     assert not root.exists()
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_one_that_was_killed_leaves_no_shared_memory() -> None:
+    with Server() as server:
+        segment = (server.data / "postmaster.pid").read_text().splitlines()[6].split()[1]
+        assert segment in _segments()
+        server.kill()
+    assert segment not in _segments()
+
+
+def _segments() -> set[str]:
+    return {line.split()[1] for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]}
+
+
+def test_it_dies_with_its_owner() -> None:
     script = "from tests.postgres import Server\nwith Server() as s: print(s.pid, s.root, flush=True); input()"
     owner = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert owner.stdin and owner.stdout
@@ -77,4 +93,5 @@ def test_it_dies_with_its_owner_and_leaves_nothing_when_it_is_left(server: Serve
     while Path(f"/proc/{said[0]}/exe").is_symlink() and time.monotonic() < end:
         time.sleep(0.05)
     assert not Path(f"/proc/{said[0]}/exe").is_symlink()
-    subprocess.run(["rm", "-r", said[1]], check=True)
+    forget(Path(said[1]) / "data")
+    shutil.rmtree(said[1])
