@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from plimsoll.cost import focus_charges
+from plimsoll.cost import focus_charges, tenants
 from plimsoll.cost.bill import NotConservedError, Query, divided
 from plimsoll.cost.duck import Duck
 from plimsoll.cost.export import PARQUET, Progress, copy, quiet, quoted, scratch
@@ -22,7 +22,7 @@ from plimsoll.cost.focus_columns import Issuer, Version, columns
 from plimsoll.cost.ledger import BATCH, Ledger
 from plimsoll.cost.price import Carve, Tariff, unpriced
 from plimsoll.cost.sample import HOUR
-from plimsoll.cost.schema import TOKENS, Table
+from plimsoll.cost.schema import Table
 from plimsoll.cost.split import MICRO, SCALE, Split
 from plimsoll.cost.store import Store
 from plimsoll.errors import IncompleteError, InputError
@@ -104,7 +104,8 @@ def _periods(
             rates = divided(ledger, tariff, query, horizon)
             missing |= set(unpriced(rates))
             exact = sum((rate.per_hour or 0) * (rate.ended - rate.began) for _, rate in rates) * SCALE
-            for sql in focus_charges.charges(began, until, pending=ledger.pending(TOKENS, began, until)):
+            tenants.traffic(ledger, began, until)
+            for sql in focus_charges.charges():
                 store.run(sql)
             _check(store, exact)
             total += exact

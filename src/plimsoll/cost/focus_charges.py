@@ -6,9 +6,7 @@ region, MIG profile and class of use. Class is by time, as in lines.py.
 
 from __future__ import annotations
 
-from plimsoll.cost import merge
 from plimsoll.cost.lives import ABSENT, HOST, STRANDED
-from plimsoll.cost.schema import TOKENS
 from plimsoll.cost.split import GPU_TIME, MICRO
 from plimsoll.cost.store import Store
 
@@ -66,8 +64,8 @@ def _pieces() -> str:
         CROSS JOIN (VALUES {names}) c(class)"""
 
 
-def charges(began: int, ended: int, *, pending: bool) -> list[str]:
-    """From b_paid, b_free, b_use and b_node to b_charge, without its rounding. pending: whether tokens are to merge."""
+def charges() -> list[str]:
+    """From b_paid, b_free, b_use, b_node and b_traffic to the charges as they are, before rounding: b_sum."""
     pool = ", ".join(f"n.{name}" for name in POOL)
     whose = ", ".join(f"p.{name}" for name in WHOSE)
     named = ", ".join(f"MIN({of}) AS {name}" for name, of in (
@@ -82,7 +80,6 @@ def charges(began: int, ended: int, *, pending: bool) -> list[str]:
     profile = f"""SELECT node, gpu, instance, profile, {first} AS began, LEAD(began) {lives} AS later FROM instances"""
     blank = ", ".join(f"'' AS {name}" for name in WHOSE)
     nobody = ", ".join(f"'' AS {name}" for name in NAMED)
-    tokens = merge.within(TOKENS, began, ended, pending=pending)
     holder = "CASE WHEN p.job <> '' THEN p.job_id ELSE p.workload_id END"
     counted = ", ".join(f"SUM({name}) AS {name}" for name in COUNTED)
     zeros = ", ".join(f"0 AS {name}" for name in COUNTED)
@@ -103,7 +100,7 @@ def charges(began: int, ended: int, *, pending: bool) -> list[str]:
             UNION ALL
             SELECT {", ".join("''" for _ in POOL)}, '', '', '', '', model, tenant, '', 0, {nobody}, 0, 0, 0, 0,
                 {counted}
-            FROM ({tokens}) t GROUP BY model, tenant""",
+            FROM b_traffic GROUP BY model, tenant HAVING SUM(requests + prompt + output) > 0""",
     ]
 
 

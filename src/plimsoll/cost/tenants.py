@@ -59,6 +59,14 @@ def divide(ledger: Ledger, by: By, began: int, ended: int, weights: Weights | No
     return weighed
 
 
+def traffic(ledger: Ledger, began: int, ended: int) -> None:
+    """Requests and tokens of each model, tenant and hour, each counted once: b_traffic."""
+    ledger.store.run(engines.named())
+    _seen(ledger, "tenant", began, ended)
+    for sql in _by_tenant():
+        ledger.store.run(sql)
+
+
 def _seen(ledger: Ledger, by: By, began: int, ended: int) -> None:
     """What engines counted and what was told of tenants and requests, by model and hour: b_counted, b_told.
 

@@ -143,6 +143,7 @@ def small(pool: str = "gold") -> list[Record]:
         measured("g0", "", "u1", START, START + HOUR, 0.5, watts=700),
         measured("g0", "", "u1", START + HOUR, START + 2 * HOUR, 0.0, watts=70),
         Tokens(model="llama", tenant="x", began=START, ended=START + HOUR, requests=3, prompt=10**10, output=7),
+        Tokens(model="llama", pod="u2", began=START, ended=START + HOUR, requests=4, prompt=10**10 + 5, output=9),
         Watch(meter="m", began=START, ended=START + 3 * HOUR),
     ]  # fmt: skip
 
@@ -171,9 +172,10 @@ def test_a_row_says_whose_it_is_and_what_it_did(tmp_path: Path) -> None:
     free = {row["x_IdleClass"]: row for row in found if row["ResourceType"] == "Pool" and row["x_IdleClass"]}
     assert set(free) == {"unallocated", "stranded"}
     assert free["stranded"]["ResourceId"] == "prod/gold"
-    answered = next(row for row in found if row["x_Requests"])
-    assert (answered["x_Requests"], answered["x_PromptTokens"], answered["x_OutputTokens"]) == (3, 10**10, 7)
-    assert (answered["EffectiveCost"], answered["x_Tenant"], answered["x_IdleClass"]) == (0, "x", None)
+    answered = {row["x_Tenant"]: row for row in found if row["x_Requests"]}
+    counts = {of: (row["x_Requests"], row["x_PromptTokens"], row["x_OutputTokens"]) for of, row in answered.items()}
+    assert counts == {"x": (3, 10**10, 7), None: (1, 5, 2)}  # the engine counted those of x, too
+    assert (answered["x"]["EffectiveCost"], answered["x"]["x_IdleClass"]) == (0, None)
 
 
 def test_text_and_parquet_say_the_same(tmp_path: Path) -> None:
