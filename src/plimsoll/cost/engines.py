@@ -46,7 +46,7 @@ def spans(store: Store) -> None:
             SELECT h.pod, h.node, h.gpu, h.instance, GREATEST(h.began, s.t), LEAST(h.ended, s.later),
                 div(s.cost, s.later - s.t), div(s.time, s.later - s.t), h.weight, s.weights
             FROM b_held h JOIN b_engine e ON e.pod = h.pod JOIN (
-                SELECT {_SLOT}, t, LEAD(t) OVER (PARTITION BY {_SLOT} ORDER BY place) AS later, weights, cost, time
+                SELECT {_SLOT}, t, LEAD(t) OVER (PARTITION BY {_SLOT} ORDER BY t) AS later, weights, cost, time
                 FROM b_step) s ON {_same("s", "h")} AND s.t < s.later AND h.began < s.later AND s.t < h.ended""")
 
 

@@ -60,29 +60,31 @@ def lives(began: int, ended: int, horizon: int) -> list[str]:
             LEFT JOIN (SELECT id, moment FROM b_end WHERE kind = 'hold') q ON q.id = h.id
             LEFT JOIN b_lost l ON l.id = h.id
             WHERE h.began < {ended}) x WHERE began < ended""",
-        "CREATE TEMP TABLE b_instance AS "
-        + merge.islands(
-            f"SELECT * FROM ({life('instances', instance)}) x WHERE began < ended UNION ALL "
-            "SELECT node, gpu, instance, parts, began, ended FROM b_hold WHERE instance > 0",
-            "node, gpu, instance, parts",
-        ),
+        f"CREATE TEMP TABLE b_made AS SELECT * FROM ({life('instances', instance)}) x WHERE began < ended",
+        f"CREATE TEMP TABLE b_instance AS {_present('b_made', 'node, gpu, instance, parts', 'WHERE instance > 0')}",
         f"""CREATE TEMP TABLE b_known AS SELECT * FROM ({life("gpus", gpu)}) x WHERE began < ended
             UNION ALL SELECT node, gpu, began, ended FROM b_instance""",
-        # Nearly every hold lies within what is known of its GPU. Only the others take part in the union, and they are
-        # looked for only on GPUs of which not all holds lie within one life.
-        "CREATE TEMP TABLE b_gpu AS "
-        + merge.islands(
-            """SELECT * FROM b_known UNION ALL SELECT h.node, h.gpu, h.began, h.ended FROM b_hold h JOIN (
-                SELECT node, gpu FROM (SELECT node, gpu, MIN(began) AS began, MAX(ended) AS ended
-                                       FROM b_hold GROUP BY node, gpu) a
-                WHERE NOT EXISTS (SELECT 1 FROM b_known k WHERE k.node = a.node AND k.gpu = a.gpu
-                                      AND k.began <= a.began AND k.ended >= a.ended)) o
-                ON o.node = h.node AND o.gpu = h.gpu
-                WHERE NOT EXISTS (SELECT 1 FROM b_known k WHERE k.node = h.node AND k.gpu = h.gpu
-                                      AND k.began <= h.began AND k.ended >= h.ended)""",
-            "node, gpu",
-        ),
+        f"CREATE TEMP TABLE b_gpu AS {_present('b_known', 'node, gpu')}",
     ]  # fmt: skip
+
+
+def _present(known: str, keys: str, held: str = "") -> str:
+    """When each device was there: as it is known, and while it was held.
+
+    Nearly every hold lies within what is known. The others take part in the union, and they are looked for only on
+    devices of which not all holds lie within one life.
+    """
+    names = keys.split(", ")
+    same = " AND ".join(f"k.{name} = h.{name}" for name in names)
+    inside = f"EXISTS (SELECT 1 FROM {known} k WHERE {same} AND k.began <= h.began AND k.ended >= h.ended)"
+    return merge.islands(
+        f"""SELECT {keys}, began, ended FROM {known}
+            UNION ALL SELECT {", ".join(f"h.{name}" for name in names)}, h.began, h.ended FROM b_hold h JOIN (
+                SELECT {keys} FROM (SELECT {keys}, MIN(began) AS began, MAX(ended) AS ended
+                                    FROM b_hold {held} GROUP BY {keys}) h WHERE NOT {inside}) k
+                ON {same} WHERE NOT {inside}""",
+        keys,
+    )
 
 
 def slots(host: bool) -> list[str]:

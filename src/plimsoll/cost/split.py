@@ -66,12 +66,12 @@ def _measured(window: tuple[int, int], pending: bool) -> Iterator[str]:
     """
     hours = "SELECT UNNEST(CAST(? AS BIGINT[])) AS hour"
     yield f"""CREATE TEMP TABLE b_piece AS
-        SELECT h.pod, h.node, h.gpu, h.instance, o.hour, GREATEST(h.began, o.hour * {HOUR}) AS began,
+        SELECT h.pod, h.node, h.gpu, h.instance, h.ran, o.hour, GREATEST(h.began, o.hour * {HOUR}) AS began,
             LEAST(h.ended, (o.hour + 1) * {HOUR}) AS ended
         FROM b_hold h JOIN b_shared s ON {_same("s", "h")}
         JOIN ({hours}) o ON h.began < (o.hour + 1) * {HOUR} AND h.ended > o.hour * {HOUR}"""
     rows = merge.within(USAGE, *window, pending=pending)
-    yield f"""CREATE TEMP TABLE b_held AS SELECT p.pod, p.node, p.gpu, p.instance, p.began, p.ended,
+    yield f"""CREATE TEMP TABLE b_held AS SELECT p.pod, p.node, p.gpu, p.instance, p.ran, p.began, p.ended,
         CAST(CASE WHEN MIN(COALESCE(u.seen, 0)) OVER (PARTITION BY p.node, p.gpu, p.instance, p.hour) = 0 THEN 1
              ELSE GREATEST(1, div(u.used * 1000000, u.seen)) END AS BIGINT) AS weight
         FROM b_piece p LEFT JOIN (
@@ -123,36 +123,33 @@ def alone() -> list[str]:
 def together() -> list[str]:
     """The same of shared slots, from b_held: added to b_paid and b_free.
 
-    All running sums must see rows of one moment in one order, whichever: b_event fixes it as `place`.
+    A moment of a slot is one row, whatever begins and ends in it: running sums know no order among equals.
     """
-    per_weight = "COALESCE(quotient(CAST({0} AS HUGEINT), CAST(NULLIF(weights, 0) AS HUGEINT)), 0) AS {0}"
-    upto = f"PARTITION BY {_SLOT} ORDER BY place ROWS"
+    per_weight = "COALESCE(quotient({0} * span, NULLIF(weights, 0)), 0) AS {0}_each"
+    upto = f"PARTITION BY {_SLOT} ORDER BY t ROWS UNBOUNDED PRECEDING"
+    sums = ", ".join(f"CAST(SUM({name}) AS HUGEINT) AS {name}" for name in ("weight", "price", "time"))
+    paid = ", ".join(f"SUM(h.weight * (e.{name}_upto - b.{name}_upto))" for name in ("price", "time"))
     return [
-        f"""CREATE TEMP TABLE b_event AS
-            SELECT {_SLOT}, t, pod, weight, price, time,
-                ROW_NUMBER() OVER (PARTITION BY {_SLOT} ORDER BY t) AS place FROM (
-                SELECT {_SLOT}, began AS t, CAST(0 AS BIGINT) AS pod, 0 AS weight, price, time
-                FROM b_carried WHERE shared
-                UNION ALL SELECT {_SLOT}, ended, 0, 0, -price, -time FROM b_carried WHERE shared
-                UNION ALL SELECT {_SLOT}, began, pod, weight, 0, 0 FROM b_held
-                UNION ALL SELECT {_SLOT}, ended, pod, -weight, 0, 0 FROM b_held) e""",
+        f"""CREATE TEMP TABLE b_event AS SELECT {_SLOT}, t, {sums} FROM (
+                SELECT {_SLOT}, began AS t, CAST(0 AS BIGINT) AS weight, price, time FROM b_carried WHERE shared
+                UNION ALL SELECT {_SLOT}, ended, 0, -price, -time FROM b_carried WHERE shared
+                UNION ALL SELECT {_SLOT}, began, weight, 0, 0 FROM b_held
+                UNION ALL SELECT {_SLOT}, ended, -weight, 0, 0 FROM b_held) e
+            GROUP BY {_SLOT}, t""",
         f"""CREATE TEMP TABLE b_step AS
-            SELECT {_SLOT}, t, place, pod, weight, weights, price * span AS cost, time * span AS time FROM (
-                SELECT {_SLOT}, t, place, pod, weight, LEAD(t) OVER (PARTITION BY {_SLOT} ORDER BY place) - t AS span,
+            SELECT {_SLOT}, t, weights, price * span AS cost, time * span AS time,
+                SUM(price_each) OVER w - price_each AS price_upto, SUM(time_each) OVER w - time_each AS time_upto
+            FROM (SELECT *, {per_weight.format("price")}, {per_weight.format("time")} FROM (
+                SELECT {_SLOT}, t, COALESCE(LEAD(t) OVER w - t, 0) AS span,
                     SUM(weight) OVER w AS weights, SUM(price) OVER w AS price, SUM(time) OVER w AS time
-                FROM b_event WINDOW w AS ({upto} UNBOUNDED PRECEDING)) s""",
-        f"""INSERT INTO b_free SELECT {_SLOT}, COALESCE(SUM(cost), 0), COALESCE(SUM(time), 0)
-            FROM b_step WHERE weights = 0 GROUP BY {_SLOT}""",
+                FROM b_event WINDOW w AS ({upto})) s) e
+            WINDOW w AS ({upto})""",
+        f"INSERT INTO b_free SELECT {_SLOT}, SUM(cost), SUM(time) FROM b_step WHERE weights = 0 GROUP BY {_SLOT}",
         f"""INSERT INTO b_paid (pod, {_SLOT}, cost, time, ran, began, ended)
-            SELECT f.pod, f.node, f.gpu, f.instance, SUM(-f.weight * cost), SUM(-f.weight * time), MIN(h.ran),
-                MIN(t), MAX(t) FROM (
-                SELECT pod, {_SLOT}, t, weight,
-                    COALESCE(SUM(cost) OVER w, 0) AS cost, COALESCE(SUM(time) OVER w, 0) AS time
-                FROM (SELECT pod, {_SLOT}, t, place, weight, {per_weight.format("cost")}, {per_weight.format("time")}
-                      FROM b_step) i
-                WINDOW w AS ({upto} BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) f
-            JOIN b_hold h ON h.pod = f.pod AND {_same("h", "f")}
-            WHERE f.weight <> 0 GROUP BY f.pod, f.node, f.gpu, f.instance""",
+            SELECT h.pod, h.node, h.gpu, h.instance, {paid}, MIN(h.ran), MIN(h.began), MAX(h.ended)
+            FROM b_held h JOIN b_step b ON {_same("b", "h")} AND b.t = h.began
+            JOIN b_step e ON {_same("e", "h")} AND e.t = h.ended
+            GROUP BY h.pod, h.node, h.gpu, h.instance""",
     ]
 
 
@@ -178,6 +175,7 @@ def divide(
     else:
         weight = "weight" if split == "requested" else "1 AS weight"
         same = f"EXISTS (SELECT 1 FROM b_shared s WHERE {_same('s', 'h')})"
-        store.run(f"CREATE TEMP TABLE b_held AS SELECT pod, {_SLOT}, began, ended, {weight} FROM b_hold h WHERE {same}")
+        held = f"SELECT pod, {_SLOT}, ran, began, ended, {weight} FROM b_hold h WHERE {same}"
+        store.run(f"CREATE TEMP TABLE b_held AS {held}")
     for sql in together():
         store.run(sql)
