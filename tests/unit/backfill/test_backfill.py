@@ -115,6 +115,15 @@ def test_twice_is_once_and_a_ledger_may_know_more(six: tuple[Past, str]) -> None
     assert ask(ledger, START, START + 6 * HOUR).lines == lines
 
 
+@pytest.mark.parametrize("until", [HOUR + 11 * SECOND, 3 * HOUR + 5 * MINUTE])
+def test_a_later_run_goes_on_and_knows_what_the_earlier_could_not(six: tuple[Past, str], until: int) -> None:
+    past, url = six
+    ledger = empty()
+    fill(ledger, url, 6, ended=START + until)
+    assert fill(ledger, url, 6).resumed == START + until
+    agrees(ledger, past, 6)
+
+
 class Killed(Exception):  # noqa: N818
     """Stands for SIGKILL."""
 
