@@ -61,13 +61,12 @@ def random_job(random: Random, space: str, number: int) -> Obj:
 
 
 class Seen:
-    """Every pod with GPUs in some namespaces, and every node, in their last states."""
+    """Every pod of a Job with GPUs in some namespaces, and every node, in their last states."""
 
     def __init__(self, client: Client, spaces: set[str]) -> None:
         self._client, self._spaces = client, spaces
         self.pods: dict[str, Obj] = {}
         self.nodes: dict[str, Obj] = {}
-        self.gone: set[str] = set()
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._follow, args=(kind,), daemon=True)
                          for kind in (kinds.POD, kinds.NODE)]  # fmt: skip
@@ -77,15 +76,12 @@ class Seen:
     def _follow(self, kind: kinds.Kind) -> None:
         while not self._stop.is_set():
             try:
-                for change, obj in self._client.watch(kind, stop=self._stop):
+                for _, obj in self._client.watch(kind, stop=self._stop):
                     uid = text(obj, "metadata", "uid")
                     if kind == kinds.NODE:
                         self.nodes[uid] = obj
-                    elif namespace(obj) in self._spaces and (gpu_requests(obj) or uid in self.pods):
-                        if change == "DELETED":
-                            self.gone.add(uid)
-                        if "spec" in obj:
-                            self.pods[uid] = obj
+                    elif namespace(obj) in self._spaces and owner(obj).get("kind") == "Job" and gpu_requests(obj):
+                        self.pods[uid] = obj
             except PlimsollError:
                 time.sleep(0.5)
 
@@ -119,16 +115,27 @@ def ended(pod: Obj) -> int:
 class Process:
     """A meter of a lab, as a process of its own that may be killed."""
 
-    def __init__(self, folder: Folder, platform: Path, ledger: str, log: Path, *, every: float = 2.0) -> None:
+    def __init__(
+        self, folder: Folder, platform: Path, ledger: str, log: Path, *, every: float = 2.0, costs: float = 0.0
+    ) -> None:
         settings = (folder.root / "prometheus" / "prometheus.yml").read_text()
         found = re.search(r"(http://[\d.]+:\d+/sd)", settings)
         assert found, settings
         env = {**os.environ, "XDG_STATE_HOME": str(folder.root.parents[2])}
         words = [str(PROGRAM), "lab", "exec", "--name", folder.root.name, "--", str(PROGRAM), "agent", "meter",
                  "-f", str(platform), "--ledger", ledger, "--discovery", found[1], "--every", str(every),
-                 "--costs-every", "0", "--patience", "10", "--listen", "127.0.0.1:0"]  # fmt: skip
+                 "--costs-every", str(costs), "--patience", "10", "--listen", "127.0.0.1:0"]  # fmt: skip
+        self._log = log
         with log.open("ab") as out:
             self.process = subprocess.Popen(words, env=env, stdout=out, stderr=out, start_new_session=True)
+
+    def address(self, patience: float = 60.0) -> str:
+        """Host and port of its page of metrics, in the lab's network."""
+        until = time.monotonic() + patience
+        while not (found := re.search(r"http://([\d.]+:\d+)/metrics", self._log.read_text())):
+            assert time.monotonic() < until, self._log.read_text()
+            time.sleep(0.2)
+        return found[1]
 
     def kill(self) -> None:
         self.process.kill()

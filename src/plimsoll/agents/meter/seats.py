@@ -245,10 +245,15 @@ class Seats:
             want.named = [turned.get(each, each) for each in want.named]
 
     def _clear(self, device: Device, began: int) -> Device:
-        """The device; or where somebody was seated on it by elimination, and wrongly, one alike that was free."""
+        """The device; or one alike that was free, where by our books somebody held it when its holder came.
+
+        Who was seated by elimination may have been seated wrongly; and times are whole seconds of several clocks, so
+        that who comes after another may seem to come before he went.
+        """
         place = self.places.get(device)
         taken = [each for each in self.held if each.device == device and each.meets(began, 0)]
-        if place is None or self.replicas(place.unit) > 1 or not taken or any(each.sure for each in taken):
+        there = any(each.sure and not each.ended for each in taken)
+        if place is None or self.replicas(place.unit) > 1 or not taken or there:
             return device
         busy = {each.device for each in self.held if each.meets(began, 0)}
         busy |= {each for want in self.wanting.values() for each in want.named}

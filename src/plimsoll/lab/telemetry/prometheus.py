@@ -12,13 +12,15 @@ INTERVAL = "2s"
 def config(listen: str, *, alertmanager: str = "") -> str:
     """prometheus.yml for a Prometheus that scrapes the telemetry at `listen`, host and port.
 
-    Rules are read from `rules/*.yml` beside the file. Alerts go to `alertmanager`, host and port, if there is one.
+    Rules are read from `rules/*.yml` beside the file, more targets from `targets/*.json`. Alerts go to `alertmanager`,
+    host and port, if there is one.
     """
     jobs = [_job("exporters", listen, honoured=False), _job("exporters-honoured", listen, honoured=True)]
+    more = {"job_name": "more", "file_sd_configs": [{"files": ["targets/*.json"], "refresh_interval": INTERVAL}]}
     document: dict[str, Any] = {
         "global": {"scrape_interval": INTERVAL, "scrape_timeout": INTERVAL, "evaluation_interval": INTERVAL},
         "rule_files": ["rules/*.yml"],
-        "scrape_configs": jobs,
+        "scrape_configs": [*jobs, more],
     }
     if alertmanager:
         document["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
