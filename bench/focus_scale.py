@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT)]
-from bench.cost_scale import START, TARIFF  # noqa: E402  found from the repository's root
+from bench.cost_ledger import START, TARIFF  # noqa: E402  found from the repository's root
 from bench.measure import measure  # noqa: E402
 from plimsoll.cost.duck import Duck  # noqa: E402
 from plimsoll.cost.focus import DAY, Export, export  # noqa: E402
@@ -39,9 +39,8 @@ def main() -> None:
     if not given.keep:
         ledger.parent.mkdir(parents=True, exist_ok=True)
         ledger.unlink(missing_ok=True)
-        make = f"""from bench.cost_scale import *
-end = generate(Path({str(ledger)!r}), {given.samples}, {given.jobs})
-Ledger(Duck(Path({str(ledger)!r}))).seal(end)"""
+        shape = f"Shape({max(given.samples // 100_000, 8)}, {given.jobs}, 100_000 * 15_000, step=HOUR)"
+        make = f"from bench.cost_ledger import *; make(Path({str(ledger)!r}), {shape})"
         subprocess.run([sys.executable, "-c", make], check=True, cwd=ROOT)
     for form in ("parquet", "csv"):
         to = ledger.with_suffix(f".{form}")
