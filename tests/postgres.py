@@ -25,7 +25,7 @@ from plimsoll.lab.build.debian import with_libraries
 from plimsoll.lab.build.found import Found, look
 from plimsoll.lab.run.process import die_with
 
-_ALWAYS = ("listen_addresses=", "jit=off", "shared_buffers=32MB", "timezone=UTC", "log_timezone=UTC")
+_ALWAYS = ("listen_addresses=", "jit=off", "shared_buffers=32MB", "timezone=GMT", "log_timezone=GMT")
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")  # what a crash may lose, and nothing crashes
 _PATIENCE = 60.0  # seconds to start, the recovery after a crash included, and to stop
 _PAUSE = 0.02

@@ -31,6 +31,7 @@ DPKG = """#!/bin/sh
 here=${0%/*}
 [ $1 = -f ] && case $2 in
     */postgresql_*) echo "postgresql-$(/bin/cat $here/numbered)"; exit;;
+    */prometheus_*) echo "libjs-jquery, $(/bin/cat $here/splits), libc6 (>= 2.34)"; exit;;
     *) echo "locales | locales-all, libc6 (>= 2.34), libicu72, libllvm14, libpq5 (>= 14)"; exit;;
 esac
 case $2 in
@@ -41,7 +42,8 @@ case $2 in
         echo > $there/lib/llvmjit.so; echo > $there/lib/plpgsql.so; echo > $there/lib/bitcode/a/b.bc
         exit;;
     */lib*) /bin/mkdir -p $3/usr/lib/x86_64-linux-gnu; echo > $3/usr/lib/x86_64-linux-gnu/${2##*/}; exit;;
-    */prometheus_*) names="prometheus promtool";;
+    */prometheus_*) [ -s $here/splits ] && names=prometheus || names="prometheus promtool";;
+    */promtool_*) names=promtool;;
     */prometheus-alertmanager_*) names=prometheus-alertmanager;;
     *) names=bwrap;;
 esac
@@ -78,6 +80,7 @@ def machine(tmp_path: Path) -> Machine:
     made.install("apt-get", APT)
     made.install("dpkg-deb", DPKG)
     made.install("program", RUNS)
+    (made.bin / "splits").touch()
     return made
 
 
@@ -111,6 +114,16 @@ def test_packages_are_unpacked_once_without_touching_the_system(machine: Machine
     (machine.bin / "apt-calls").unlink()
     assert machine.build().returncode == 0
     assert not (machine.bin / "apt-calls").exists()
+
+
+def test_a_part_with_a_package_of_its_own_comes_with_it(machine: Machine) -> None:
+    (machine.bin / "splits").write_text("promtool")
+    done = machine.build("-o", "json")
+    assert done.returncode == 0, done.stderr
+    by_name = {each["name"]: Path(each["path"]) for each in json.loads(done.stdout)["programs"]}
+    assert by_name["promtool"].parent == by_name["prometheus"].parent
+    calls = (machine.bin / "apt-calls").read_text().splitlines()
+    assert [line.split()[-1] for line in calls][:3] == ["update", "prometheus", "promtool"]
 
 
 def test_what_is_installed_is_not_fetched(machine: Machine) -> None:

@@ -22,8 +22,9 @@ class Packaged(msgspec.Struct, frozen=True, kw_only=True):
     """A program in a Debian package.
 
     commands: its name there first, then others it goes by elsewhere. folder: where it lies in the package; also looked
-    into on this machine where that is not on PATH. beside: what else has to be there with it. numbered: the package is
-    empty and depends on the one with the program, `<package>-<version>`. libraries: those that this machine lacks are
+    into on this machine where that is not on PATH. beside: what else has to be there with it. parts: packages that some
+    releases made of a part of it, and unpacked with it there. numbered: the package is empty and depends on the one
+    with the program, `<package>-<version>`. libraries: those that this machine lacks are
     unpacked, too; who runs the program passes their folders on. needless: files of the package that are left out.
     least: the oldest major version that will do. pointer: a variable that names a folder to use in place of what is
     installed. needed: whether the lab itself runs it.
@@ -34,6 +35,7 @@ class Packaged(msgspec.Struct, frozen=True, kw_only=True):
     commands: tuple[str, ...]
     folder: str = "usr/bin"
     beside: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
     numbered: bool = False
     libraries: bool = False
     needless: tuple[str, ...] = ()
@@ -65,8 +67,8 @@ class Trouble(msgspec.Struct, frozen=True):
 
 
 PACKAGED = (
-    Packaged(name="prometheus", package="prometheus", commands=("prometheus",)),
-    Packaged(name="promtool", package="prometheus", commands=("promtool",)),
+    Packaged(name="prometheus", package="prometheus", commands=("prometheus",), parts=("promtool",)),
+    Packaged(name="promtool", package="prometheus", commands=("promtool",), parts=("promtool",)),  # since Debian 13
     Packaged(
         name="alertmanager",
         package="prometheus-alertmanager",
@@ -183,7 +185,7 @@ class _Work:
                 has = f"version {held[1]}" if held else "none"
                 return f"install {package} {packaged.least} or newer: this system's packages have {has}"
             package = held[0]
-        if why := self._download([package]) or self._extract([package], whole):
+        if why := self._download([package]) or self._extract([package], whole) or self._parts(packaged, package, whole):
             return f"install {package}: {why}"
         for pattern in packaged.needless:
             for path in whole.glob(pattern):
@@ -216,6 +218,11 @@ class _Work:
     def _depends(self, package: str) -> str:
         """What a package that is downloaded depends on, as it says it."""
         return ask(["dpkg-deb", "-f", self._archive(package), "Depends"])[1]
+
+    def _parts(self, packaged: Packaged, package: str, whole: Path) -> str:
+        named = re.split(r"[\s,|]+", self._depends(package)) if packaged.parts else []
+        parts = [each for each in packaged.parts if each in named]
+        return (self._download(parts) or self._extract(parts, whole)) if parts else ""
 
     def _libraries(self, package: str, whole: Path) -> str:
         """Unpack the libraries that a package needs and this machine lacks, with what those need."""
