@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from math import inf
 
 import msgspec
 
@@ -22,6 +23,7 @@ LEAST = 60.0  # seconds; what is too much for a minute is too much
 # A server looks at every series of a piece in every step of a subquery, also before and after its life: in hours, it
 # is done with a day of short pods in a tenth of the time.
 _HOUR = 3600.0
+_DAYS = 48 * _HOUR
 _STEPS = (5.0, 60.0)  # seconds between looks for the first and the last sample: no finer, no coarser
 _PREFIX = "exported_"  # of a label that the target of a scrape has, too
 SPAN = "<span>"  # in a query: the length of the stretch, or of a piece of it
@@ -72,23 +74,28 @@ class Source:
         return self._intervals.get(metric, 0.0)
 
     def highest(self, series: str, by: Sequence[str], at: Stretch, among: str = "") -> dict[Labels, float]:
-        """The highest value of each series, by labels; see `resolved`. among: only series that it says, see `keys`."""
-        return self._fold("max", series, by, at, among)
+        """The highest value of each series, by labels; see `resolved`. among: only of pods that it is about."""
+        return self._fold("max", f"{series}[{SPAN}]", by, at, among)
 
     def lowest(self, series: str, by: Sequence[str], at: Stretch, among: str = "") -> dict[Labels, float]:
-        return self._fold("min", series, by, at, among)
+        return self._fold("min", f"{series}[{SPAN}]", by, at, among)
+
+    def glance(self, series: str, by: Sequence[str], at: Stretch) -> set[Labels]:
+        """What there is in a long time, but for what lasts less than an hour of days, or five minutes of hours."""
+        step = 300 if at.span <= _DAYS else 3600
+        return set(self._fold("max", f"{series}[{SPAN}:{step}s]", by, at, ""))
 
     def first(self, metric: str, matchers: str, by: Sequence[str], at: Stretch) -> dict[Labels, float]:
         """When each series was seen first: the moment of a sample."""
-        return self._fold("min", self._moments(metric, matchers, at), by, at, "")
+        return self._fold("min", self._moments(metric, matchers, at), by, at, "", _HOUR)
 
     def last(self, metric: str, matchers: str, by: Sequence[str], at: Stretch) -> dict[Labels, float]:
-        return self._fold("max", self._moments(metric, matchers, at), by, at, "")
+        return self._fold("max", self._moments(metric, matchers, at), by, at, "", _HOUR)
 
     def first_true(self, metric: str, matchers: str, by: Sequence[str], at: Stretch) -> dict[Labels, float]:
         """When each series was seen first with a value above 0."""
         series, step = self.select(metric, matchers), round(self.step(metric, at) * 1000)
-        return self._fold("min", f"(timestamp({series}) and {series} > 0)[{SPAN}:{step}ms]", by, at, "")
+        return self._fold("min", f"(timestamp({series}) and {series} > 0)[{SPAN}:{step}ms]", by, at, "", _HOUR)
 
     def scrapes(self, metric: str, at: Stretch) -> list[float]:
         """The moments, in order, at which a metric was scraped, of whatever series."""
@@ -107,15 +114,16 @@ class Source:
         step = round(self.step(metric, at) * 1000)
         return f"timestamp({self.select(metric, matchers)})[{SPAN}:{step}ms]"
 
-    def _fold(self, how: str, series: str, by: Sequence[str], at: Stretch, among: str) -> dict[Labels, float]:
-        """series: a selector, or a range of one with SPAN for its length."""
+    def _fold(
+        self, how: str, series: str, by: Sequence[str], at: Stretch, among: str, longest: float = inf
+    ) -> dict[Labels, float]:
+        """series: a range, with SPAN for its length. longest: seconds of a piece."""
         names = [*by, *(f"{_PREFIX}{name}" for name in by)]
-        inner = series if SPAN in series else f"{series}[{SPAN}]"
         kept = f" and on ({', '.join(KEYS)}) ({among})" if among else ""
-        query = f"{how} by ({', '.join(names)}) ({how}_over_time({inner}){kept})"
+        query = f"{how} by ({', '.join(names)}) ({how}_over_time({series}){kept})"
         better = max if how == "max" else min
         found: dict[Labels, float] = {}
-        for sample in self.pieces(query, at, _HOUR if ":" in series.rpartition("[")[2] else at.span):
+        for sample in self.pieces(query, at, longest):
             labels = resolved(sample.labels, by)
             if sample.value == sample.value:
                 found[labels] = better(found[labels], sample.value) if labels in found else sample.value
@@ -123,8 +131,8 @@ class Source:
 
     def pieces(self, query: str, at: Stretch, longest: float) -> Iterator[Sample]:
         """Answers to a query in which SPAN stands for the length of a piece. longest: seconds a piece may have."""
-        count = max(-(-at.span // longest), 1)
-        ends = [at.began + at.span * place / count for place in range(int(count) + 1)]
+        count = max(int(-(-at.span // longest)), 1)
+        ends = [at.began + at.span * place / count for place in range(count + 1)]
         todo = [Stretch(first, last) for first, last in pairwise(ends)][::-1]
         while todo:
             piece = todo.pop()

@@ -9,7 +9,7 @@ import msgspec
 
 from plimsoll.agents.meter.tokens import Counting
 from plimsoll.backfill import coverage, devices, engines, gauges, ksm, names, usage
-from plimsoll.backfill.ask import SPAN, Source, Stretch
+from plimsoll.backfill.ask import Source, Stretch
 from plimsoll.backfill.book import Book
 from plimsoll.backfill.devices import Device, Hosts
 from plimsoll.backfill.gauges import Grid, Values
@@ -86,7 +86,7 @@ def _day(moment: int) -> str:
 
 def _one_cluster(source: Source, at: Stretch) -> None:
     """Several clusters in one Prometheus would be billed as one."""
-    found = {value for (value,) in source.highest(source.select(ksm.NODES), (_CLUSTERS,), at) if value}
+    found = {value for (value,) in source.glance(source.select(ksm.NODES), (_CLUSTERS,), at) if value}
     if len(found) > 1:
         raise InputError(f"{len(found)} clusters are in this Prometheus: {', '.join(sorted(found)[:5])}",
                          where=source.server.place, hint=f"Choose one: --cluster-label {_CLUSTERS}=NAME")  # fmt: skip
@@ -99,7 +99,7 @@ class _Past:
         self.known = names.keys(job.platform)
         self.state, self.counting = State(job.began), Counting()
         whole = Stretch(job.began / 1000, job.ended / 1000)
-        self.hosts = Hosts(name for (name,) in source.highest(source.select(ksm.NODES), ("node",), whole))
+        self.hosts = Hosts(name for (name,) in source.glance(source.select(ksm.NODES), ("node",), whole))
         self.looks: list[str] = []  # metrics that tell what devices there are
         self.roster = self._roster(whole)
 
@@ -127,12 +127,11 @@ class _Past:
     def _roster(self, whole: Stretch) -> dict[str, list[tuple[str, str]]]:
         """Every GPU that was seen at all on each node: UUID and model."""
         found: dict[str, dict[str, str]] = defaultdict(dict)
-        step = 300 if whole.span <= 2 * DAY / 1000 else 3600
         by = ("UUID", "uuid", *devices.HOSTS, "modelName")
         for kind in devices.kinds(self.there):
             more = False
             for metric in kind:
-                told = self.source.highest(f"{self.source.select(metric)}[{SPAN}:{step}s]", by, whole)
+                told = self.source.glance(self.source.select(metric), by, whole)
                 self.hosts.learn(self.source, whole, (labels[2:-1] for labels in told))
                 for labels in sorted(told):
                     node, gpu = self.hosts.node(labels[2:-1]), labels[0] or labels[1]
@@ -147,6 +146,7 @@ class _Past:
         at = Stretch(began / 1000, ended / 1000)
         wider = Stretch(at.began - _BEFORE, at.ended)
         cluster = ksm.read(self.source, wider, self.known, self.there)
+        self.hosts.known |= {node.name for node in cluster.nodes}
         seen = devices.read(self.source, wider, self.looks, self.hosts)
         models = engines.models(self.source, at, self.there)
         made = Piece(cluster, seen, began, ended, last=last, state=self.state, book=self.book,
