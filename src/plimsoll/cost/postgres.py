@@ -46,6 +46,8 @@ class Postgres:
                 self._db.execute(table.ddl)
                 if not table.key:
                     self._db.execute(f"CREATE INDEX IF NOT EXISTS {table.name}_began ON {table.name} (began)")
+                elif "ended" in table.columns:
+                    self._db.execute(f"CREATE INDEX IF NOT EXISTS {table.name}_ended ON {table.name} (ended)")
             self._db.execute("CREATE TABLE IF NOT EXISTS plimsoll_ledger (version BIGINT PRIMARY KEY)")
             self._db.execute("INSERT INTO plimsoll_ledger VALUES (%s) ON CONFLICT DO NOTHING", [VERSION])
 

@@ -87,7 +87,7 @@ def _seen(ledger: Ledger, by: By, began: int, ended: int) -> None:
     asked = f"""SELECT id, model, tenant, 1 AS requests, prompt, cached, output, began, {last} - began AS span,
             div(GREATEST(began, {began}), {HOUR}) AS first,
             GREATEST(began, {began}) AS since, LEAST({last}, {ended}) AS till
-        FROM requests WHERE {last} > {began} AND began < {ended}"""
+        FROM requests WHERE ended >= {began} AND {last} > {began} AND began < {ended}"""
     whole = f"since = began AND till - since = span AND first = div(till - 1, {HOUR})"
     if by == "request":
         of, group = f"id, tenant, {', '.join(_COUNTS)}", ""
