@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from plimsoll.agents.meter import vllm
 from plimsoll.agents.meter.vllm import Engine, read
 from plimsoll.errors import InputError
+from plimsoll.lab.telemetry import queue
+from plimsoll.lab.telemetry.vllm import page as vllm_page
 from tests.recorded import SHARED
 
+T = 1_764_547_200_000
 PAGE = b"""# HELP vllm:prompt_tokens_total Number of prefill tokens processed.
 # TYPE vllm:prompt_tokens_total counter
 vllm:num_requests_running{engine="0",model_name="m"} 3.0
@@ -121,3 +124,25 @@ def test_what_is_no_page_is_refused(page: bytes, says: str) -> None:
 def test_garbage_is_read_or_refused(garbage: bytes, at: int) -> None:
     with contextlib.suppress(InputError):
         read(PAGE[:at] + garbage + PAGE[at:])
+
+
+def test_counters_tell_when_they_began_where_the_process_does_not() -> None:
+    created = b'vllm:generation_tokens_created{engine="1",model_name="m"} 1.7740114e+09\n'
+    assert read(created + PAGE).started == 1_774_011_384_600
+    assert read(created).started == 1_774_011_400_000
+    assert read(created.replace(b"1.7740114e+09", b"NaN")).started is None
+
+
+@pytest.mark.parametrize("version", [(0, 8, 5), (0, 9, 2), (0, 11, 2), (0, 16, 0), (0, 32, 0)])
+def test_a_server_of_the_lab_is_read_as_it_answered(version: tuple[int, ...]) -> None:
+    """Written without a thought of us, from vLLM's sources by version."""
+    server = queue.Server(since=T / 1000, served=137.0, waiting=4.0, arriving=1.0, capacity=2.0)
+    page = read(vllm_page(server, "org/model", version, T / 1000).encode())
+    (engine,) = page.engines
+    assert (page.started, engine.model) == (T, "org/model")
+    assert (sum(engine.finished.values()), engine.output) == (137, 137 * queue.OUTPUT)
+    assert engine.prompt is not None
+    assert 0 <= 137 * queue.PROMPT - engine.prompt <= 1  # what is cached and what is not are whole, each by itself
+    cached = engine.hits if engine.cached is None else engine.cached
+    assert cached == (None if version == (0, 8, 5) else int(137 * queue.PROMPT * queue.CACHED + 1e-6))
+    assert engine.waiting == 4

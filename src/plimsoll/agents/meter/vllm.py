@@ -40,7 +40,7 @@ _GAUGES = {
 }
 _LABEL = re.compile(rb'\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*"((?:[^"\\\n]|\\.)*)"\s*,?')
 _VALUE = re.compile(rb"\s*\}\s*(\S+)(?:\s+-?\d+)?\s*$")  # a timestamp may follow
-_STARTED = b"process_start_time_seconds "
+_STARTED, _CREATED = b"process_start_time_seconds ", b"vllm:generation_tokens_created{"
 _ESCAPED = re.compile(r"\\(.)")
 _UNPRINTED = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -67,7 +67,7 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """A server at one moment. started: of its process, milliseconds since 1970, where the page tells."""
+    """A server at one moment. started: when its counters began, milliseconds since 1970, where the page tells."""
 
     started: int | None
     engines: tuple[Engine, ...]
@@ -97,8 +97,15 @@ def read(page: bytes, *, where: str = "") -> Page:
                 raise InputError(f"a metrics page with more than {SERIES_MAX:,} series to read", where=where)
             _take(name, line, len(begins), found, where)
     engines = (_engine(model, engine, values) for (model, engine), values in sorted(found.items()))
-    started = next((_moment(line[len(_STARTED) :]) for line in _lines(page, _STARTED)), None)
-    return Page(started, tuple(engines))
+    return Page(_started(page), tuple(engines))
+
+
+def _started(page: bytes) -> int | None:
+    """When the process began; where it does not say, when its counters did: it had answered nothing before."""
+    for line in _lines(page, _STARTED):
+        return _moment(line[len(_STARTED) :])
+    created = (_moment(line.rpartition(b"}")[2]) for line in _lines(page, _CREATED))
+    return min((moment for moment in created if moment is not None), default=None)
 
 
 def _lines(page: bytes, begins: bytes) -> list[bytes]:
