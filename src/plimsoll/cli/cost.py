@@ -21,6 +21,7 @@ VERBS = {
     "export": "Write a month as FOCUS data, or the whole ledger as Parquet.",
 }
 TOP = 30  # lines that people still read
+MANY = 10_000  # that programs may be given unasked: a month may have a million jobs
 
 
 @click.group(
@@ -36,12 +37,13 @@ TOP = 30  # lines that people still read
 @cost_options.dividing
 @click.option(
     "-n", "--top", type=click.IntRange(min=0), metavar="COUNT",
-    help=f"The dearest lines only, the rest as one; 0 for all. Default: {TOP}, and all in JSON and CSV.",
+    help=f"The dearest lines only, the rest as one; 0 for all. Default: {TOP}; in JSON and CSV {MANY:,}.",
 )  # fmt: skip
 @click.option(
     "--min-coverage", type=click.FloatRange(0, 1), default=0.0, metavar="RATIO",
     help="Exit 3 where less than this part, 0 to 1, of the held GPU time was measured.",
 )  # fmt: skip
+@click.option("--compare/--no-compare", default=True, help="With the time before; it takes a second bill.")
 @cost_options.output(*cost_options.FORMATS)
 @click.pass_context
 def command(
@@ -55,6 +57,7 @@ def command(
     idle: str | None,
     top: int | None,
     min_coverage: float,
+    compare: bool,
     output: str,
 ) -> None:
     """Say what GPUs cost, and whom: lines that add up to the price of the nodes.
@@ -75,11 +78,11 @@ def command(
 
     declared = options.load_platform(platform)
     asked = cost_options.wanted(since, between)
-    most = top if top is not None else (0 if output in ("json", "csv") else TOP)
+    most = top if top is not None else (MANY if output in ("json", "csv") else TOP)
     query = Query(
         by=by, began=asked.began, ended=asked.ended, top=most, **cost_options.divided(declared, split, idle)
     )  # fmt: skip
-    found = statement(cost_options.opened(at), cost_options.tariff(declared), query)
+    found = statement(cost_options.opened(at), cost_options.tariff(declared), query, compare=compare)
     cost_options.show("", output, found, words.notes(found))
     if found.coverage is not None and found.coverage < min_coverage:
         click.echo(f"error: {found.coverage:.1%} of the held GPU time was measured, not {min_coverage:.1%}", err=True)

@@ -32,9 +32,17 @@ class Forecast(NamedTuple):
     basis: Basis
 
 
-def history(now: int, reach: Window) -> list[Window]:
-    """The whole days before `now` that a forecast looks at: those of the last four weeks that a ledger reaches."""
-    return list(Window(max(reach.began, now - now % DAY - 7 * WEEKS * DAY), now).days())
+def history(now: int, reach: Window, ended: int) -> list[Window]:
+    """The whole days before `now` that a forecast until `ended` looks at, of the last four weeks that a ledger reaches.
+
+    Those of weekdays that are left; all where one of these was not seen yet. None where nothing is left.
+    """
+    days = list(Window(max(reach.began, now - now % DAY - 7 * WEEKS * DAY), now).days())
+    left = {day(at).weekday() for at in range(now, min(ended, now + 7 * DAY), DAY)}
+    if now < ended:
+        left.add(day(min(ended - 1, now + 7 * DAY)).weekday())
+    same = [each for each in days if day(each.began).weekday() in left]
+    return same if left <= {day(each.began).weekday() for each in same} else days
 
 
 def forecast(spent: int, days: Mapping[date, int], seen: Window, ended: int) -> Forecast:

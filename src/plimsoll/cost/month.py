@@ -77,16 +77,15 @@ def budgets(
 ) -> Budgets:
     """The month that is the query's window. query: how prices are divided; what it cuts by is of no matter.
 
-    While the month is not over every day of the last four weeks is billed: as many queries. Raises IncompleteError
-    where no meter watched any of it.
+    While the month is not over, days of the last four weeks are billed one by one: as many queries. Raises
+    IncompleteError where no meter watched any of it.
     """
     month = Window(query.began, query.ended)
     query = msgspec.structs.replace(query, by="team", top=0)
     found = statement(ledger, tariff, query, compare=False)
     spent = {line.key: line.cost for line in found.bill.lines}
-    seen, days = found.window, history(found.window.ended, found.reach.whole)
-    if seen.ended >= month.ended:
-        days = []
+    seen = found.window
+    days = history(seen.ended, found.reach.whole, month.ended)
     daily: dict[str, dict[date, int]] = defaultdict(lambda: dict.fromkeys((day(each.began) for each in days), 0))
     for done, each in enumerate(days):
         if progress:

@@ -25,6 +25,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     asked: the window that was asked for; the bill is of the part of it that meters reach.
     previous: what each key cost in the window of the same length before it; None where the ledger does not reach back
     so far, or nothing can be compared line by line. whole: whether it names every key. earlier: that window's total.
+    compared: whether that was asked for.
     """
 
     bill: Bill
@@ -33,6 +34,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     previous: dict[str, int] | None = None
     whole: bool = True
     earlier: int | None = None
+    compared: bool = True
 
     @property
     def window(self) -> Window:
@@ -120,7 +122,7 @@ def statement(ledger: Ledger, tariff: Tariff, query: Query, *, compare: bool = T
     answer = bill(ledger, tariff, query)
     earlier = window.before()
     if not compare or earlier.began < found.first:
-        return Statement(bill=answer, asked=asked, reach=found)
+        return Statement(bill=answer, asked=asked, reach=found, compared=compare)
     if query.by in _ONCE:
         total = bill(
             ledger, tariff, msgspec.structs.replace(query, by="pool", began=earlier.began, ended=earlier.ended)

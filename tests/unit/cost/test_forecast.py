@@ -29,7 +29,7 @@ def series(cost: list[int], now: int) -> tuple[int, dict[date, int], int]:
             at = until
         return total
 
-    days = history(now, Window(0, now))
+    days = history(now, Window(0, now), NOVEMBER.ended)
     return of(Window(NOVEMBER.began, now)), {day(each.began): of(each) for each in days}, of(NOVEMBER)
 
 
@@ -73,10 +73,20 @@ def test_the_mean_of_a_weekday_is_over_four_weeks() -> None:
 @pytest.mark.parametrize("hour", [0, 1, 23])
 def test_the_history_is_of_whole_days_of_four_weeks_that_were_metered(hour: int) -> None:
     now = NOVEMBER.began + 20 * DAY + hour * HOUR
-    days = history(now, Window(0, now))
+    days = history(now, Window(0, now), NOVEMBER.ended)
     assert len(days) == 7 * WEEKS
     assert days[-1].ended == NOVEMBER.began + 20 * DAY
-    assert len(history(now, Window(NOVEMBER.began + 1, now))) == 19
+    assert len(history(now, Window(NOVEMBER.began + 1, now), NOVEMBER.ended)) == 19
+
+
+def test_the_history_is_of_weekdays_that_are_left() -> None:
+    noon = NOVEMBER.began + 28 * DAY + 12 * HOUR  # Sunday the 29th: half of it and a Monday are left
+    days = history(noon, Window(0, noon), NOVEMBER.ended)
+    assert {day(each.began).weekday() for each in days} == {6, 0}
+    assert len(days) == 2 * WEEKS
+    late = Window(noon - 3 * DAY, noon)  # no Monday was seen: all days stand for it
+    assert [day(each.began).weekday() for each in history(noon, late, NOVEMBER.ended)] == [4, 5]
+    assert history(NOVEMBER.ended, Window(0, NOVEMBER.ended), NOVEMBER.ended) == []
 
 
 @given(
@@ -85,7 +95,8 @@ def test_the_history_is_of_whole_days_of_four_weeks_that_were_metered(hour: int)
 )
 def test_forecasts_of_teams_add_up_to_that_of_the_platform(teams: list[list[int]], hours: int) -> None:
     seen = Window(NOVEMBER.began, NOVEMBER.began + hours * HOUR)
-    dates = [day(each.began) for each in history(seen.ended, Window(0, seen.ended))]
+    dates = [day(each.began) for each in history(seen.ended, Window(0, seen.ended), NOVEMBER.ended)]
+    teams = [team[: len(dates)] for team in teams]
     each = [forecast(sum(team), dict(zip(dates, team, strict=True)), seen, NOVEMBER.ended).amount for team in teams]
     days = [sum(costs) for costs in zip(*teams, strict=True)]
     whole = forecast(sum(map(sum, teams)), dict(zip(dates, days, strict=True)), seen, NOVEMBER.ended).amount

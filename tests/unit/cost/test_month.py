@@ -31,7 +31,7 @@ def test_a_month_that_goes_on() -> None:
     assert found.forecast == pytest.approx(HOURS * 56_000_000, abs=5)
     assert teams["search"].forecast == HOURS * 10_000_000
     assert teams["idlers"].forecast == HOURS * 5_000_000
-    assert (found.basis, found.days) == ("weekdays", 28)
+    assert (found.basis, found.days) == ("weekdays", 20)
     assert teams["search"].budget == 20_000_000_000
     assert not teams["search"].will_be_over
     assert teams["idlers"].budget is None

@@ -49,6 +49,5 @@ def sentence(found: Budgets) -> str:
 def notes(found: Budgets) -> list[str]:
     """How the forecast is made, then what has to be known beside every bill."""
     said = [] if found.basis == "over" else [f"forecast: spent so far, and {SAID[found.basis]}"]
-    # That the month is not over, and that nothing is compared, is meant here.
-    meant = ("meters watched until", "no comparison")
-    return said + [each for each in words.notes(found.found) if not each.startswith(meant)]
+    # That the month is not over is said already.
+    return said + [each for each in words.notes(found.found) if not each.startswith("meters watched until")]

@@ -62,5 +62,4 @@ def notes(found: Inference) -> list[str]:
         elif each.intervals:
             basis = f"by default: {each.intervals} measured hours do not tell"
         said.append(f"{name}: {weighs}, {basis}")
-    others = (each for each in words.notes(found.found) if not each.startswith("no comparison"))
-    return [*said, *others]
+    return [*said, *words.notes(found.found)]

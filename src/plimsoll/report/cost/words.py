@@ -163,7 +163,7 @@ def notes(found: Statement) -> list[str]:
         said.append(f"the ledger begins at {text(found.reach.first)}")
     if found.asked.ended > found.window.ended:
         said.append(f"meters watched until {text(found.reach.last)}: what came after is not in it")
-    if found.earlier is None:
+    if found.compared and found.earlier is None:
         said.append("no comparison: the ledger does not reach back to the window before")
     if bill.stale:
         said.append("a price is older than the price book allows (90 days): write the current one into platform.yaml")
