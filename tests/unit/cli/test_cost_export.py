@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from plimsoll.cost.ledger import Ledger
-from plimsoll.cost.sample import Node
+from plimsoll.cost.sample import HOUR, Node
 from plimsoll.cost.store import open_store
 from tests.unit.cost import months
 
@@ -51,14 +51,18 @@ def test_a_month_as_focus_data(place: Path) -> None:
         assert db.execute(sql, [str(path)]).fetchall() == [(Decimal(41664), "acme", "cc-1", "7", 31)]
 
 
-def test_a_month_that_is_not_over(place: Path) -> None:
-    path = place / "november.parquet"
-    done = exported(place, "--focus", "1.2", "--month", "2026-11", "-o", path, "--hourly", "--split", "even")
+def test_a_month_that_is_not_over_by_the_hour(place: Path) -> None:
+    ledger = Ledger(open_store(place / "begun.duckdb"))
+    ledger.write(months.records(until=months.OCTOBER.began + 6 * HOUR + 1000))
+    ledger.store.close()
+    path = place / "begun.parquet"
+    done = run("--focus", "1.2", "--month", "2026-10", "-o", path, "--hourly", "--split", "even",
+               "--ledger", place / "begun.duckdb")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "note: the ledger reaches to 2026-11-26T12:00:00Z: the month is not whole" in done.stderr
+    assert "note: the ledger reaches to 2026-10-01T06:00:01Z: the month is not whole" in done.stderr
     with duckdb.connect() as db:
         count = db.execute("SELECT COUNT(DISTINCT ChargePeriodStart) FROM read_parquet(?)", [str(path)]).fetchall()
-    assert count == [(25 * 24 + 12,)]
+    assert count == [(7,)]
 
 
 def test_the_ledger_as_tables(place: Path) -> None:
