@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from math import inf
+from math import inf, isfinite
 
 import msgspec
 
@@ -125,7 +125,7 @@ class Source:
         found: dict[Labels, float] = {}
         for sample in self.pieces(query, at, longest):
             labels = resolved(sample.labels, by)
-            if sample.value == sample.value:
+            if isfinite(sample.value):
                 found[labels] = better(found[labels], sample.value) if labels in found else sample.value
         return found
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Set
 from plimsoll.backfill import engines, gauges, ksm
 from plimsoll.backfill.devices import PRESENCE
 from plimsoll.backfill.state import Summary
+from plimsoll.kube.prometheus import printable
 from plimsoll.spec.model import Platform
 
 # Each needs one of its metrics.
@@ -57,5 +58,5 @@ def notes(summary: Summary, hosts: Collection[str], platform: Platform | None) -
                      "no uids. Before a meter writes into the same ledger, backfill with --context: nodes that are "
                      "still there would be billed twice")  # fmt: skip
     if hosts:
-        found.append(f"GPUs of hosts that are no nodes are left out: {', '.join(sorted(hosts)[:5])}")
+        found.append(f"GPUs of hosts that are no nodes are left out: {printable(', '.join(sorted(hosts)[:5]))}")
     return found

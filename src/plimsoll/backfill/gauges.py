@@ -22,6 +22,7 @@ _MAY_BE_PERCENT = "DCGM_FI_DEV_GPU_UTIL_RATIO"  # DCGM 4.6 gives the new name th
 _OLD = frozenset({"DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_FB_FREE"})  # an exporter that writes them is older than 4.9
 _ZERO_FILL = 0.2  # a device this busy whose sharers all read 0: the exporter could not see their processes
 _BESIDE = 3  # cells in which a device and a pod both have a value: more than a change of holders explains
+_MOST = 1e15  # of bytes, millijoules, MiB, watts: more is no reading
 _RATIOS = ("busy", "util", "sm", "tensor", "dram")
 
 Cells = list[float]
@@ -86,6 +87,8 @@ def read(
                 continue
             cells = [nan] * (count + 1)  # the last is that before the first, as place -1
             for at, value in points:
+                if not isfinite(value):
+                    continue
                 cells[round((at * 1000 - first) / step)] = value
             holder = holder_of(labels)
             rows[node, device][name].append((holder if holder in pods else None, cells))
@@ -138,7 +141,7 @@ def _note(fields: dict[str, Cells], field: str, cells: Cells) -> None:
 
 def _scaled(cells: Cells, factor: float, *, ratio: bool) -> Cells:
     if not ratio:
-        return [value * factor for value in cells] if factor != 1.0 else cells
+        return [value * factor if 0 <= value < _MOST else nan for value in cells]
     return [min(value * factor, 1.0) if value >= 0 else nan for value in cells]
 
 

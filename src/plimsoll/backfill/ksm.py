@@ -21,6 +21,9 @@ NODES, SPACES = "kube_node_info", "kube_namespace_created"
 REQUESTS = "kube_pod_container_resource_requests"
 CLAIMS = "kube_pod_resourceclaim_info"
 HOUR = 3600.0  # seconds
+_LATEST = 1 << 33  # seconds since 1970: in the year 2242
+_DEVICES_MAX = 1024  # that one pod can ask for of a resource
+_AMOUNT_MAX = 1 << 52  # of bytes and whatever else a node can have
 _MATCH = f'resource=~"{names.GPUS}"'
 _PHASE = "kube_pod_status_phase"
 _OVER = 'phase=~"Succeeded|Failed"'
@@ -75,7 +78,8 @@ def read(source: Source, at: Stretch, known: Mapping[str, str], there: set[str])
 
 
 def ms(seconds: float) -> int:
-    return round(seconds * 1000)
+    """Milliseconds; 0 where it is no moment of our time."""
+    return round(seconds * 1000) if 0 < seconds < _LATEST else 0
 
 
 def _nodes(source: Source, at: Stretch, known: Mapping[str, str], there: set[str]) -> tuple[list[SeenNode], bool]:
@@ -84,6 +88,8 @@ def _nodes(source: Source, at: Stretch, known: Mapping[str, str], there: set[str
     amounts: dict[str, dict[str, str]] = defaultdict(dict)
     capacity = source.select("kube_node_status_capacity", f'resource=~"cpu|memory|{names.GPUS}"')
     for (name, resource), value in source.highest(capacity, ("node", "resource"), at).items():
+        if not 0 <= value < _AMOUNT_MAX:
+            continue
         amounts[name][names.resource(resource)] = f"{value:.3f}" if resource == "cpu" else str(int(value))
     series = _latest(source, "kube_node_labels", ("node",), at) if "kube_node_labels" in there else {}
     labels = {name: names.labels(each, known) for (name,), each in series.items()}
@@ -119,7 +125,7 @@ def _again(source: Source, name: str, at: Stretch) -> list[tuple[int, int]]:
         for _, points in source.server.raw(selector, at.began, at.ended):
             for moment, made in points:
                 last[made] = max(last.get(made, 0.0), moment)
-    return [(ms(made), ms(moment)) for made, moment in sorted(last.items())]
+    return [(ms(made), ms(moment)) for made, moment in sorted(last.items()) if ms(made)]
 
 
 def _pods(source: Source, at: Stretch, known: Mapping[str, str], there: set[str]) -> list[SeenPod]:
@@ -156,7 +162,7 @@ def _pods(source: Source, at: Stretch, known: Mapping[str, str], there: set[str]
         for labels, amount in told(REQUESTS, (*POD, "container", "resource"), matchers=_MATCH).items():
             if each := found.get(labels[:3]):
                 title = names.resource(labels[4])
-                each.wants[title] = each.wants.get(title, 0) + int(amount)
+                each.wants[title] = each.wants.get(title, 0) + int(min(max(amount, 0), _DEVICES_MAX))
     _moments(found, told, created)
     _ends(found, told, lambda: source.first_true(_PHASE, _OVER, POD, at))
     if "kube_pod_labels" in there:

@@ -61,6 +61,8 @@ class Piece:
 
     def _node(self, seen: ksm.SeenNode) -> None:
         uid = self.book.node(seen.name, seen.began)
+        if any(each.uid == uid for each in self.nodes[seen.name]):
+            return
         have = self.book.labels(uid) | labels(seen.obj)
         whole = self.roster.get(seen.name, [])
         product = next((model.replace(" ", "-") for _, model in whole if model), "")

@@ -20,7 +20,7 @@ from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.sample import HOUR, Node, Record, Usage, Watch
 from plimsoll.errors import IncompleteError, InputError
 from plimsoll.kube.objects import Obj
-from plimsoll.kube.prometheus import Prometheus
+from plimsoll.kube.prometheus import Prometheus, printable
 from plimsoll.spec.model import Platform
 
 DAY = 24 * HOUR
@@ -88,7 +88,7 @@ def _one_cluster(source: Source, at: Stretch) -> None:
     """Several clusters in one Prometheus would be billed as one."""
     found = {value for (value,) in source.glance(source.select(ksm.NODES), (_CLUSTERS,), at) if value}
     if len(found) > 1:
-        raise InputError(f"{len(found)} clusters are in this Prometheus: {', '.join(sorted(found)[:5])}",
+        raise InputError(f"{len(found)} clusters are in this Prometheus: {printable(', '.join(sorted(found)[:5]))}",
                          where=source.server.place, hint=f"Choose one: --cluster-label {_CLUSTERS}=NAME")  # fmt: skip
 
 

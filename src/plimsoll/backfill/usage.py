@@ -14,6 +14,8 @@ from plimsoll.backfill.seats import Seat
 from plimsoll.cost.sample import IDLE, LOW, Usage
 
 _LEAST = 0.001  # of a device's time, for which an instance that does nothing still takes part in its GPU's energy
+_POWER_MAX = 1e6  # millijoules a millisecond: a counter that jumps is no reading
+_MEMORY_MAX = 1e9  # MiB
 
 
 class _Sums(msgspec.Struct):
@@ -139,9 +141,9 @@ def _add(sums: _Sums, grid: Grid, began: int, ended: int, own: _Own, *, share: b
         first, last = grid.cell(place)
         time = min(last, ended) - max(first, began)
         busy, sm, energy, memory = own.busy[place], own.sm[place], own.energy[place], own.memory[place]
-        if energy == energy:
+        if energy < _POWER_MAX:
             sums.energy += energy * time
-        if memory == memory:
+        if memory < _MEMORY_MAX:
             sums.memory += memory * time
         if busy != busy:
             continue

@@ -227,18 +227,18 @@ class Prometheus:
                 f"it does not let us in ({status})", where=self.place, hint="Give it a token it accepts."
             )
         if status in _SLOW:
-            said = found.error[:_WORDS_MAX] if found else f"it answers {status}"
+            said = printable(found.error) if found else f"it answers {status}"
             raise TooMuch(said, where=self.place, hint=_LESS)
         if found is None:
             raise self._no_prometheus(status)
         if found.status != "success":
-            said = found.error[:_WORDS_MAX] or f"it answers {status}"
+            said = printable(found.error) or f"it answers {status}"
             if _TOO_MUCH.search(found.error):
                 raise TooMuch(said, where=self.place, hint=_LESS)
             if found.error_type == "bad_data":
                 raise InputError(said, where=query[:200], hint="It refuses this query.")
             raise ClusterError(said, where=self.place)
-        self.warnings |= dict.fromkeys(each[:_WORDS_MAX] for each in found.warnings)
+        self.warnings |= dict.fromkeys(printable(each) for each in found.warnings)
         return found.data
 
     def _unreachable(self, error: Exception) -> ClusterError:
@@ -271,6 +271,11 @@ def _pieces(ask: Callable[[int, int], Iterator[Series]], count: int, span: int) 
             yield begun
             yield from found
         first = last
+
+
+def printable(text: str) -> str:
+    """What somebody else wrote, as it may go to a terminal."""
+    return "".join(each if each.isprintable() else " " for each in text[:_WORDS_MAX])
 
 
 def _text(value: float) -> str:
