@@ -175,7 +175,7 @@ def _forecasts(ledger: Ledger, spent: Bill, days: Days, past: Past) -> dict[str,
     seen = Window(month.began, now).within(reached.whole)
     if seen.span <= 0:
         return {}
-    known = history(seen.ended, reached.whole)
+    known = history(seen.ended, reached.whole, month.ended)
     if {day(each.began) for each in known} != set(past):
         past.clear()
         past.update({day(each.began): days(each) for each in known})
