@@ -139,9 +139,22 @@ def _by_tenant() -> list[str]:
     every = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in names)
     return [
         f"CREATE TEMP TABLE b_both AS SELECT model, hour, tenant, {every} FROM ({_both()}) b GROUP BY 1, 2, 3",
+        _cached(
+            "b_both",
+            "told_",
+            """SELECT model, hour, SUM(own_cached) AS of, SUM(own_prompt) AS every FROM b_both GROUP BY model, hour
+            HAVING SUM(told_cached) = 0 AND SUM(own_cached) > 0 AND SUM(own_prompt) > 0""",
+        ),
         f"CREATE TEMP TABLE b_part AS SELECT model, hour, CAST(0 AS BIGINT) AS request, tenant, {part} FROM b_both",
         f"CREATE TEMP TABLE b_traffic AS SELECT model, hour, 0 AS request, tenant, {shown} FROM b_both",
     ]
+
+
+def _cached(table: str, told: str, counted: str) -> str:
+    """Where nobody told how many tokens were cached: as many of each as of all that the counters saw in that hour."""
+    value = f"CAST(div(CAST({table}.{told}prompt AS HUGEINT) * c.of, c.every) AS BIGINT)"
+    return f"""UPDATE {table} SET {told}cached = LEAST({table}.{told}prompt, {value}) FROM ({counted}) c
+        WHERE c.model = {table}.model AND c.hour = {table}.hour"""
 
 
 def _by_request() -> list[str]:
@@ -150,7 +163,15 @@ def _by_request() -> list[str]:
     seen = ", ".join(f"GREATEST(SUM(own_{name}), SUM(told_{name})) AS {name}" for name in _COUNTS)
     told = ", ".join(f"SUM({name}) AS {name}" for name in _COUNTS)
     rest = ", ".join(f"CAST(GREATEST(s.{name} - COALESCE(r.{name}, 0), 0) AS BIGINT)" for name in _COUNTS)
+    said = "SELECT 1 FROM b_told t WHERE t.model = c.model AND t.hour = c.hour AND t.cached > 0"
     return [
+        _cached(
+            "b_told",
+            "",
+            f"""SELECT model, hour, SUM(cached) AS of, SUM(prompt) AS every
+            FROM b_counted c WHERE NOT EXISTS ({said}) GROUP BY model, hour
+            HAVING SUM(cached) > 0 AND SUM(prompt) > 0""",
+        ),
         f"""CREATE TEMP TABLE b_part AS
             SELECT model, hour, request, '' AS tenant, {counts} FROM b_told WHERE request <> 0""",
         f"""INSERT INTO b_part SELECT s.model, s.hour, 0, '', {rest} FROM (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from fractions import Fraction
 from random import Random
 from typing import Any
@@ -126,6 +127,7 @@ class Served:
                 for request, counts in asked.get((model, hour), ()):
                     for name in COUNTS:
                         told[request.tenant][name] += counts[name]
+                self._cached(told.values(), [counted[model, hour], *(of[model, hour] for of in dedicated.values())])
                 for name, of in dedicated.items():
                     told[name] = {each: max(told[name][each] - of[model, hour][each], 0) for each in COUNTS}
                 rest = {each: max(counted[model, hour][each] - sum(told[name][each] for name in "xyz"), told[""][each])
@@ -144,10 +146,20 @@ class Served:
             for model in known:
                 pot = sum((cost for uid, cost in exact.items() if self.model.get(uid) == model), Fraction())
                 told = {request.id: counts for request, counts in asked.get((model, hour), ())}
+                self._cached(told.values(), [counted[model, hour]])
                 told[""] = {name: max(counted[model, hour][name] - sum(of[name] for of in told.values()), 0)
                             for name in COUNTS}  # fmt: skip
                 self._give(money, pot, told)
         return money
+
+    @staticmethod
+    def _cached(told: Iterable[Counts], counted: list[Counts]) -> None:
+        """Where the gateway did not say what was cached, it was as much as of all that was counted."""
+        told, cached = list(told), sum(of["cached"] for of in counted)
+        if cached and not any(of["cached"] for of in told):
+            for of in told:
+                share = of["prompt"] * cached // sum(each["prompt"] for each in counted)
+                of["cached"] = min(of["prompt"], share)
 
     @staticmethod
     def _give(money: dict[str, Fraction], pot: Fraction, told: dict[str, Counts]) -> None:
@@ -241,6 +253,16 @@ def test_counters_and_a_gateway_are_one_traffic(ledger: Ledger) -> None:
     single = lines(ledger, "request", weights=Weights(0, 1))
     assert (single["a"].cost, single["c"].cost, single["c"].id) == (GPU // 4, GPU // 8, "m ")
     assert (single["a"].id, single[""].requests, single[""].output) == ("m x", 7, 150)
+
+
+def test_a_gateway_that_does_not_tell_what_was_cached(ledger: Ledger) -> None:
+    """Its requests were as often cached as all of them: else they would pay for the luck of the others."""
+    ledger.write([*node(), *engine(hours=1), tokens(0, requests=4, prompt=1000, cached=500, output=400)])
+    half = [msgspec.structs.replace(asked(f"r{place}", 0.1 + place / 10, "x"), prompt=250) for place in range(2)]
+    ledger.write(half)
+    found = lines(ledger, "tenant")
+    assert (found["x"].cost, found["x"].prompt) == (GPU // 2, 500)
+    assert lines(ledger, "request")["r0"].cost == GPU // 4
 
 
 def test_a_gateway_may_see_more_than_the_counters(ledger: Ledger) -> None:
