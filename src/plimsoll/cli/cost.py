@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import click
+from click.core import ParameterSource
 
 from plimsoll.cli import cost_options, options
 from plimsoll.cli.verbs import Verbs
@@ -71,6 +72,9 @@ def command(
     plimsoll cost --by node --window 2026-11-01,2026-12-01 -o csv
     """
     if context.invoked_subcommand is not None:
+        typed = [context.get_parameter_source(name) for name in context.params]
+        if ParameterSource.COMMANDLINE in typed:
+            raise click.UsageError(f"options of a verb stand behind it: plimsoll cost {context.invoked_subcommand} …")
         return
     from plimsoll.cost.bill import Query
     from plimsoll.cost.statement import statement

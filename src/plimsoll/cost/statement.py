@@ -23,15 +23,15 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     """A bill and what it is worth.
 
     asked: the window that was asked for; the bill is of the part of it that meters reach.
-    previous: what each key cost in the window of the same length before it; None where the ledger does not reach back
-    so far, or nothing can be compared line by line. whole: whether it names every key. earlier: that window's total.
+    previous: what each key and id cost in the window of the same length before it; None where the ledger does not reach
+    back so far, or nothing can be compared line by line. whole: whether it names every key. earlier: its total.
     compared: whether that was asked for.
     """
 
     bill: Bill
     asked: Window
     reach: Reach
-    previous: dict[str, int] | None = None
+    previous: dict[tuple[str, str], int] | None = None
     whole: bool = True
     earlier: int | None = None
     compared: bool = True
@@ -60,7 +60,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
         """What this line cost in the window before; None where that is not known."""
         if self.previous is None:
             return None
-        return self.previous.get(line.key, 0 if self.whole else None)
+        return self.previous.get((line.key, line.id), 0 if self.whole else None)
 
 
 def shortened(found: Statement, top: int) -> Statement:
@@ -130,5 +130,5 @@ def statement(ledger: Ledger, tariff: Tariff, query: Query, *, compare: bool = T
         return Statement(bill=answer, asked=asked, reach=found, earlier=total.total)
     top = _MOST if query.by == "workload" else 0
     old = bill(ledger, tariff, msgspec.structs.replace(query, top=top, began=earlier.began, ended=earlier.ended))
-    previous = {line.key: line.cost for line in old.lines}
+    previous = {(line.key, line.id): line.cost for line in old.lines}
     return Statement(bill=answer, asked=asked, reach=found, previous=previous, whole=not old.rest, earlier=old.total)

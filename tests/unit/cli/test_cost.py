@@ -230,9 +230,24 @@ def test_a_page_on_a_month(place: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "acme: GPU cost of 2026-10" in done.stdout
     assert page.read_text().startswith("<!doctype html>")
-    assert sum(float(row["spent"]) for row in csv.DictReader(StringIO(teams.read_text()))) == pytest.approx(31 * 24 * 56)
+    assert sum(float(row["spent"]) for row in csv.DictReader(StringIO(teams.read_text()))) == pytest.approx(
+        31 * 24 * 56
+    )
     assert asked(place, "report", "-o", "table", "-o", "json").returncode == 2
     assert asked(place, "report", "-o", "pdf").returncode == 2
     done = asked(place, "report", "--month", "2026-10", "-o", "html=/nonexistent/page.html")
     assert done.returncode == 2
     assert "cannot write the html report" in done.stderr
+
+
+def test_options_of_a_verb_stand_behind_it(place: Path) -> None:
+    done = run("cost", "--by", "job", "budget", "--ledger", place / "ledger.duckdb")
+    assert done.returncode == 2
+    assert "stand behind it: plimsoll cost budget" in done.stderr
+
+
+def test_tenants_of_a_model_are_told_apart(place: Path) -> None:
+    done = asked(place, "cost", "--by", "served", "--window", WINDOW)
+    assert done.returncode == 0, done.stderr
+    assert "acme/chat for web" in done.stdout
+    assert "acme/chat for mobile" in done.stdout

@@ -282,3 +282,9 @@ def test_a_page_needs_nothing_from_anywhere() -> None:
     assert "<link" not in html
     assert "@media print" in html
     assert html.count("<section>") == html.count("</section>") == len(monthly.sections(bills.page())) + 2
+
+
+def test_each_tenant_of_a_model_is_compared_with_itself() -> None:
+    found = bills.week("served")
+    lines = {line.id: line for line in found.bill.lines if line.key}
+    assert found.before(lines["web"]) == 2 * (found.before(lines["mobile"]) or 0)

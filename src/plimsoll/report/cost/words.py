@@ -112,10 +112,10 @@ def energy(line: Line) -> float:
 def name(line: Line, by: str) -> str:
     """Whose line it is, for people."""
     if line.key:
-        return plain(line.key)
+        return plain(f"{line.key} for {line.id or '(nobody named)'}" if by == "served" else line.key)
     if by in ("pool", "sku", "node"):
         return f"(no {by})"
-    return f"(no {by}, or unused)" if line.held_ms else "(unused)"
+    return f"(no {'model' if by == 'served' else by}, or unused)" if line.held_ms else "(unused)"
 
 
 def span(millis: int) -> str:
