@@ -100,7 +100,7 @@ def _nodes(source: Source, at: Stretch, known: Mapping[str, str], there: set[str
         for began, until in made.get(name) or [(0, ms(seen))]:
             metadata = {"name": name, "labels": labels.get(name, {}), "creationTimestamp": rfc3339(began)}
             obj = {"metadata": metadata, "spec": {"providerID": provider}, "status": {"capacity": amounts[name]}}
-            found.append(SeenNode(name, began, ms(first[name,]), until or ms(seen), obj))
+            found.append(SeenNode(name, began, ms(first.get((name,), seen)), until or ms(seen), obj))
     return found, any(labels.values())
 
 
@@ -113,7 +113,7 @@ def _made(source: Source, at: Stretch, there: set[str]) -> dict[str, list[tuple[
     found = {}
     for (name,), made in latest.items():
         found[name] = [(ms(made), 0)]
-        if earliest[name,] != made:  # a name came back
+        if earliest.get((name,), made) != made:  # a name came back
             found[name] = _again(source, name, at)
     return found
 
