@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from plimsoll.errors import ClusterError, InputError
 from plimsoll.kube import prometheus
 from plimsoll.kube.prometheus import POINTS_MAX, Prometheus, Series, TooMuch
+from tests.recorded import SHARED
 from tests.unit.kube.promserver import Exposed, serving
 
 START = 1_764_547_200.0
@@ -279,3 +280,17 @@ def test_a_real_prometheus(tmp_path: Path) -> None:
             server.instant("sum_over_time(busy[2d])", at=last)
         with pytest.raises(InputError, match="parse error"):
             server.instant("busy{")
+
+
+def test_answers_that_real_servers_gave() -> None:
+    path = SHARED / "real" / "metrics" / "aicr_eks_h100_prometheus_api.json"
+    if not path.is_file():
+        pytest.skip(f"no recorded answers: {path} is not there")
+    for told in json.loads(path.read_text()):
+        body = json.dumps(told).encode()
+        with answering(lambda *_, body=body: (200, body)) as (url, _), Prometheus(url) as server:
+            found = server.instant("DCGM_FI_DEV_GPU_UTIL")
+        assert [(each.labels, each.value) for each in found] == [
+            (row["metric"], float(row["value"][1])) for row in told["data"]["result"]
+        ]
+        assert found
