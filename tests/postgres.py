@@ -42,6 +42,7 @@ class Server:
         self._program = look(()).of("postgres")
         self._options = [word for each in (*_ALWAYS, *(() if durable else _FAST)) for word in ("-c", each)]
         self._numbers = count()
+        self._free: list[str] = []
         self._child: subprocess.Popen[bytes] | None = None
         self.root = Path(tempfile.mkdtemp(prefix="plimsoll-pg-"))
         self.log = self.root / "log"
@@ -67,7 +68,7 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self.kill()  # nobody reads again what it has not written yet
         forget(self.data)
         shutil.rmtree(self.root, ignore_errors=True)
 
@@ -80,11 +81,24 @@ class Server:
         return f"postgresql://plimsoll@/{database}?host={self.root}"
 
     def database(self) -> str:
-        """The address of a new and empty database."""
+        """The address of an empty database, whose texts sort as people's databases do, not byte by byte."""
+        if self._free:
+            return self._free.pop()
         name = f"ledger{next(self._numbers)}"
         with psycopg.connect(self.address(), autocommit=True) as db:
-            db.execute(f"CREATE DATABASE {name}".encode())
+            db.execute(f"CREATE DATABASE {name} TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'".encode())
         return self.address(name)
+
+    def take_back(self, address: str) -> None:
+        """Empty a database to give it out again: making one is 300 files."""
+        with psycopg.connect(address, autocommit=True) as db:
+            db.execute(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid != pg_backend_pid()"
+            )
+            db.execute("DROP SCHEMA public CASCADE")
+            db.execute("CREATE SCHEMA public")
+        self._free.append(address)
 
     def start(self) -> None:
         """Start it and wait until it takes statements: after a crash it first makes good what it had promised."""

@@ -57,6 +57,19 @@ def test_each_database_is_empty_and_another(server: Server) -> None:
         assert db.execute("SELECT to_regclass('here')").fetchone() == (None,)
 
 
+def test_a_database_that_was_taken_back_is_empty_and_nobody_is_in_it(server: Server) -> None:
+    place = server.database()
+    with psycopg.connect(place, autocommit=True) as left_open:
+        left_open.execute("CREATE DOMAIN own AS numeric; CREATE TABLE here (number own); BEGIN; LOCK TABLE here")
+        server.take_back(place)
+        with pytest.raises(psycopg.OperationalError):
+            left_open.execute("SELECT 1")
+    assert server.database() == place
+    with psycopg.connect(place) as db:
+        assert db.execute("SELECT to_regclass('here'), to_regtype('own')").fetchone() == (None, None)
+        assert db.execute("SELECT 'a' < 'B'").fetchone() == (True,), "sorted by a language"
+
+
 def test_it_hears_nothing_but_its_socket_and_is_not_root(server: Server) -> None:
     with psycopg.connect(server.address()) as db:
         assert db.execute("SHOW listen_addresses").fetchone() == ("",)

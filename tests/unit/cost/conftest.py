@@ -24,9 +24,11 @@ def postgres() -> Iterator[Server]:
 
 
 @pytest.fixture
-def address(postgres: Server) -> str:
+def address(postgres: Server) -> Iterator[str]:
     """An empty database."""
-    return postgres.database()
+    place = postgres.database()
+    yield place
+    postgres.take_back(place)
 
 
 @pytest.fixture(params=["duckdb", "postgresql"])
