@@ -83,11 +83,11 @@ def test_it_leaves_nothing_when_it_is_left(server: Server) -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_one_that_was_killed_leaves_no_shared_memory() -> None:
-    with Server() as server:
-        segment = (server.data / "postmaster.pid").read_text().splitlines()[6].split()[1]
+def test_one_that_was_killed_leaves_no_shared_memory(server: Server) -> None:
+    with Server() as another:
+        segment = (another.data / "postmaster.pid").read_text().splitlines()[6].split()[1]
         assert segment in _segments()
-        server.kill()
+        another.kill()
     assert segment not in _segments()
 
 
@@ -95,7 +95,7 @@ def _segments() -> set[str]:
     return {line.split()[1] for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]}
 
 
-def test_it_dies_with_its_owner() -> None:
+def test_it_dies_with_its_owner(server: Server) -> None:
     script = "from tests.postgres import Server\nwith Server() as s: print(s.pid, s.root, flush=True); input()"
     owner = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert owner.stdin and owner.stdout
