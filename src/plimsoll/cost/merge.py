@@ -77,8 +77,12 @@ def within(flow: Flow, began: int, ended: int, *, pending: bool) -> str:
     merged = f"SELECT {columns(flow)} FROM {flow.table.name} t WHERE {span}"
     if pending:
         inbox = f"(SELECT * FROM {flow.inbox.name} WHERE {span})"
-        fresh = f"SELECT {columns(flow)} FROM {inbox} i UNION ALL {merged} AND {met(flow, 't', inbox)}"
-        merged = f"{merged} AND NOT {met(flow, 't', inbox)} UNION ALL {once(fresh, flow)}"
+        # What waits is of the last hours nearly always: nothing before them can meet it.
+        first = f"(SELECT COALESCE(MIN(began) - {HOUR}, {ended}) FROM {inbox} f)"
+        near = f"{merged} AND t.began > {first}"
+        fresh = f"SELECT {columns(flow)} FROM {inbox} i UNION ALL {near} AND {met(flow, 't', inbox)}"
+        far = f"{merged} AND t.began <= {first}"
+        merged = f"{far} UNION ALL {near} AND NOT {met(flow, 't', inbox)} UNION ALL {once(fresh, flow)}"
     own = ", ".join(flow.own)
     inside = f"began >= {began} AND ended <= {ended}"
     part = f"div({{0}} * (LEAST(ended, {ended}) - GREATEST(began, {began})), ended - began)"

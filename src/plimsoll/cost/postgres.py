@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -13,6 +14,11 @@ from plimsoll.cost.schema import TABLES, VERSION
 from plimsoll.errors import ClusterError
 
 _LOCK = 0x706C696D  # "plim": the advisory lock of whoever makes tables or merges
+_SETTINGS = (
+    "jit = off",  # compiling takes longer than the queries
+    "work_mem = '64MB'",  # joins and sorts of a bill stay in memory
+)
+_MADE = re.compile(r"\s*CREATE TEMP TABLE (\w+) AS")
 _MAKE = """
 DO $$ BEGIN
   IF to_regtype('hugeint') IS NULL THEN CREATE DOMAIN hugeint AS numeric(39, 0); END IF;
@@ -40,6 +46,8 @@ class Postgres:
         except psycopg.Error as error:
             where = address.rpartition("@")[2]  # never the password
             raise ClusterError(f"the ledger's database cannot be reached: {str(error).strip()}", where=where) from None
+        for setting in _SETTINGS:
+            self._db.execute(f"SET {setting}".encode())
         with self.merging():
             self._db.execute(_MAKE)
             for table in TABLES:
@@ -53,6 +61,8 @@ class Postgres:
 
     def run(self, sql: str, values: Sequence[object] = ()) -> None:
         self._execute(sql, values)
+        if made := _MADE.match(sql):  # nobody else counts what is in a temporary table, and guesses make poor plans
+            self._execute(f"ANALYZE {made[1]}", ())
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         found = self._execute(sql, values).fetchall()

@@ -64,12 +64,12 @@ def _measured(window: tuple[int, int], pending: bool) -> Iterator[str]:
     In an hour in which any of them was not measured all weigh the same. One that was measured and did nothing weighs
     a millionth of a busy GPU, so that an hour in which nobody did anything is shared evenly.
     """
-    hours = "SELECT UNNEST(CAST(? AS BIGINT[])) AS hour"
+    first, last = (f"CAST(div({moment}, {HOUR}) AS BIGINT)" for moment in ("h.began", "h.ended - 1"))
     yield f"""CREATE TEMP TABLE b_piece AS
         SELECT h.pod, h.node, h.gpu, h.instance, h.ran, o.hour, GREATEST(h.began, o.hour * {HOUR}) AS began,
             LEAST(h.ended, (o.hour + 1) * {HOUR}) AS ended
         FROM b_hold h JOIN b_shared s ON {_same("s", "h")}
-        JOIN ({hours}) o ON h.began < (o.hour + 1) * {HOUR} AND h.ended > o.hour * {HOUR}"""
+        CROSS JOIN LATERAL generate_series({first}, {last}) o(hour)"""
     rows = merge.within(USAGE, *window, pending=pending)
     yield f"""CREATE TEMP TABLE b_held AS SELECT p.pod, p.node, p.gpu, p.instance, p.ran, p.began, p.ended,
         CAST(CASE WHEN MIN(COALESCE(u.seen, 0)) OVER (PARTITION BY p.node, p.gpu, p.instance, p.hour) = 0 THEN 1
@@ -169,9 +169,8 @@ def divide(
     if not store.rows("SELECT 1 FROM b_shared LIMIT 1"):
         return
     if split == "measured":
-        hours = list(range(window[0] // HOUR, -(-window[1] // HOUR)))
         for sql in _measured(window, pending):
-            store.run(sql, [hours] if "?" in sql else ())
+            store.run(sql)
     else:
         weight = "weight" if split == "requested" else "1 AS weight"
         same = f"EXISTS (SELECT 1 FROM b_shared s WHERE {_same('s', 'h')})"
