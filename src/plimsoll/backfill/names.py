@@ -6,7 +6,7 @@ That cannot be undone in general. Labels come back by the keys that somebody ask
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 
 from plimsoll.agents.meter import nodes, pods
@@ -46,8 +46,3 @@ def resource(name: str) -> str:
     if name.startswith("nvidia_com_gpu"):
         return "nvidia.com/gpu" + name.removeprefix("nvidia_com_gpu").replace("_", ".")
     return name
-
-
-def known(series: Iterable[Mapping[str, str]]) -> bool:
-    """Whether kube-state-metrics shows any label at all (`--metric-labels-allowlist`)."""
-    return any(name.startswith(_LABEL) for each in series for name in each)

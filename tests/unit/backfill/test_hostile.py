@@ -26,23 +26,23 @@ def broken(random: Random, sample: Exposed) -> Exposed:
     return name, {**labels, victim: random.choice(TEXTS)}, at, value
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_whatever_is_broken_the_bill_adds_up_or_there_is_one_sentence(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
-    past = generate(random, hours=2)
+    past = generate(random, hours=1)
     told: dict[tuple[str, str, float], Exposed] = {}
-    for sample in past.samples(START, START + 2 * HOUR):
+    for sample in past.samples(START, START + HOUR):
         if random.random() < 0.02:
             sample = broken(random, sample)
         told[sample[0], str(sorted(sample[1].items())), sample[2]] = sample
     ledger = empty()
     with serving(tmp_path, told.values()) as url:
         try:
-            fill(ledger, url, 2)
+            fill(ledger, url, 1)
         except PlimsollError as error:
             assert str(error).isprintable()
             return
-    answer = ask(ledger, START, START + 2 * HOUR)
+    answer = ask(ledger, START, START + HOUR)
     assert sum(line.cost for line in answer.lines) == answer.total
     for line in answer.lines:
         assert line.seen_ms >= 0
