@@ -163,8 +163,7 @@ def _rows(record: Record) -> Sequence[tuple[Table, Row]]:
     match record:
         case Usage():
             return [
-                (USAGE.inbox, (key(each.gpu), key(each.instance), key(each.pod), each.began, each.ended,
-                               *(getattr(each, name) for name in USAGE.sums)))
+                (USAGE.inbox, (key(each.gpu), key(each.instance), key(each.pod), *msgspec.structs.astuple(each)[3:]))
                 for each in by_hour(record) if isinstance(each, Usage)
             ]  # fmt: skip
         case Tokens():

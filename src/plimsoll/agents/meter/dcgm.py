@@ -7,8 +7,7 @@ labels of a line say is looked up, because it is the same in every round.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from math import isfinite
+from math import isfinite, nan
 from typing import NamedTuple
 
 from plimsoll.agents.meter.reading import Pod, Reading, Share
@@ -55,24 +54,24 @@ _ZERO_FILL = 0.2  # a device this busy whose sharers all read 0: the exporter co
 
 
 class Line(NamedTuple):
-    """What the labels of a line say."""
+    """What the labels of a line say. device: GPU and instance."""
 
-    gpu: str
-    instance: str
+    device: tuple[str, str]
     profile: str
     model: str
     pod: Pod | None
 
 
 class Values:
-    """What a page says of one device: of itself, and of pods that share it."""
+    """What a page says of one device: of itself, and of pods that share it. source: the metric each field is from."""
 
-    __slots__ = ("device", "line", "own", "pods")
+    __slots__ = ("device", "line", "own", "pods", "source")
 
     def __init__(self, line: Line) -> None:
         self.line = line
         self.device: dict[str, float] = {}
-        self.own: dict[str, dict[Pod, float]] = {}
+        self.source: dict[str, bytes] = {}
+        self.own: dict[str, list[tuple[Pod | None, float]]] = {}
         self.pods: list[Pod] = []
 
 
@@ -86,52 +85,81 @@ class Pages:
         """The devices on a node's page. Raises ValueError where this is no page of dcgm-exporter, or one of no GPU."""
         if len(self._lines) > _KNOWN_MAX:
             self._lines.clear()
-        page = b"\n" + page
         found: dict[tuple[str, str], Values] = {}
         percent = _OLD in page
+        blocks = _blocks(b"\n" + page)
         for name, metric in METRICS.items():
-            factor = 0.01 if name == b"DCGM_FI_DEV_GPU_UTIL_RATIO" and percent else metric.factor
-            lines = self._block(page, name)
-            if lines:
-                _put(found, metric, factor, lines)
+            block = blocks.get(name)
+            if block is not None:
+                factor = 0.01 if name == b"DCGM_FI_DEV_GPU_UTIL_RATIO" and percent else metric.factor
+                self._take(found, name, metric, factor, block)
         if not found:
-            known = any(b"\n" + each in page for each in _ANY)
+            known = any(b"\n" + each in b"\n" + page for each in _ANY)
             raise ValueError("its page has no GPU" if known else "this is no page of dcgm-exporter")
-        cut = {values.line.gpu for values in found.values() if values.line.instance}
+        cut = {gpu for gpu, instance in found if instance}
         return [
-            _reading(node, values, found.get((values.line.gpu, "")))
-            for values in found.values()
-            if values.line.instance or values.line.gpu not in cut
+            _reading(node, values, found.get((gpu, "")))
+            for (gpu, instance), values in found.items()
+            if instance or gpu not in cut
         ]
 
-    def _block(self, page: bytes, name: bytes) -> list[tuple[Line, float]]:
-        """The lines of one metric: they stand together."""
-        opening = b"\n" + name + b"{"
-        found: list[tuple[Line, float]] = []
-        start = page.find(opening)
-        while start >= 0:
-            end = page.find(b"\n#", start)
-            block = page[start + 1 : end if end >= 0 else len(page)]
-            for row in block.split(b"\n"):
-                labels, closed, value = row.rpartition(b"} ")
-                if not closed or not labels.startswith(name) or labels[len(name) : len(name) + 1] != b"{":
-                    continue
-                try:
-                    number = float(value.split(None, 1)[0])
-                except (ValueError, IndexError):
-                    continue
-                line = self._line(labels[len(name) + 1 :])
-                if line is not None and isfinite(number):
-                    found.append((line, number))
-            start = page.find(opening, end) if end >= 0 else -1
-        return found
+    def _take(
+        self, found: dict[tuple[str, str], Values], name: bytes, metric: Metric, factor: float, block: bytes
+    ) -> None:
+        """Note one metric of all devices. The hot loop of the meter: every line that is needed passes here."""
+        field, own, opening, known = metric.field, metric.own, name + b"{", self._lines
+        begins = len(opening)
+        for row in block.split(b"\n"):
+            end = row.rfind(b"} ")
+            if end < 0 or not row.startswith(opening):
+                continue
+            labels = row[begins:end]
+            try:
+                line = known[labels]
+            except KeyError:
+                line = known[labels] = _line(labels)
+            if line is None:
+                continue
+            try:
+                number = float(row[end + 2 :]) * factor
+            except ValueError:
+                number = _stamped(row[end + 2 :]) * factor
+            if not isfinite(number):
+                continue
+            values = found.get(line.device)
+            if values is None:
+                values = found[line.device] = Values(line)
+            pod = line.pod
+            if pod is not None and pod not in values.pods:
+                values.pods.append(pod)
+            if own:
+                if values.source.setdefault(field, name) == name:
+                    values.own.setdefault(field, []).append((pod, number))
+            elif field not in values.device:
+                values.device[field], values.source[field] = number, name
+            elif values.source[field] == name and number > values.device[field]:
+                values.device[field] = number  # copies of one reading, for each pod that shares the device
 
-    def _line(self, labels: bytes) -> Line | None:
-        try:
-            return self._lines[labels]
-        except KeyError:
-            line = self._lines[labels] = _line(labels)
-            return line
+
+def _blocks(page: bytes) -> dict[bytes, bytes]:
+    """The page by metric: the format has all lines of one together, below what is said about it."""
+    found: dict[bytes, bytes] = {}
+    for block in page.split(b"\n# HELP ")[1:]:
+        name = block[: block.find(b" ")]
+        found[name] = found[name] + b"\n" + block if name in found else block
+    for name in METRICS if not found else ():  # nothing is said about them
+        start = page.find(b"\n" + name + b"{")
+        if start >= 0:
+            found[name] = page[start:]
+    return found
+
+
+def _stamped(value: bytes) -> float:
+    """A value that a timestamp may follow."""
+    try:
+        return float(value.split(None, 1)[0])
+    except (ValueError, IndexError):
+        return nan
 
 
 def _line(labels: bytes) -> Line | None:
@@ -141,48 +169,34 @@ def _line(labels: bytes) -> Line | None:
         return None
     space = said.get("namespace") or said.get("pod_namespace") or ""
     pod = said.get("pod") or said.get("pod_name") or ""
-    return Line(gpu, said.get("GPU_I_ID", "") if said.get("GPU_I_PROFILE") else "", said.get("GPU_I_PROFILE", ""),
-                said.get("modelName", ""), (space, pod) if space and pod else None)  # fmt: skip
-
-
-def _put(found: dict[tuple[str, str], Values], metric: Metric, factor: float, lines: list[tuple[Line, float]]) -> None:
-    """Note one metric of all devices. Where pods have lines of their own beside the device's, those are their parts."""
-    each: dict[tuple[str, str], list[tuple[Pod | None, float]]] = defaultdict(list)
-    for line, number in lines:
-        key = line.gpu, line.instance
-        each[key].append((line.pod, number * factor))
-        if key not in found:
-            found[key] = Values(line)
-        if line.pod and line.pod not in found[key].pods:
-            found[key].pods.append(line.pod)
-    for key, rows in each.items():
-        values = found[key]
-        if metric.field in values.device:
-            continue
-        whole = [number for pod, number in rows if pod is None]
-        values.device[metric.field] = max(whole or [number for _, number in rows])
-        if metric.own and whole and len(rows) > len(whole):
-            values.own[metric.field] = {pod: number for pod, number in rows if pod is not None}
+    instance = said.get("GPU_I_ID", "") if said.get("GPU_I_PROFILE") else ""
+    whose = (space, pod) if space and pod else None
+    return Line((gpu, instance), said.get("GPU_I_PROFILE", ""), said.get("modelName", ""), whose)
 
 
 def _reading(node: str, values: Values, parent: Values | None) -> Reading:
-    device = values.device
+    device, shares = values.device, {}
+    for field, rows in values.own.items():
+        whole = [number for pod, number in rows if pod is None]
+        device[field] = max(whole or [number for _, number in rows])
+        if whole and len(rows) > len(whole):  # pods have lines of their own beside the device's: those are their parts
+            shares[field] = {pod: number for pod, number in rows if pod is not None}
     above = parent.device if parent is not None else device
     util = device.get("util")
     if util is not None and util > 1:  # DCGM 4.6 gives the new name the old unit
         util /= 100
     busy = _ratio(device.get("busy", util))
     return Reading(
-        node=node, gpu=values.line.gpu, instance=values.line.instance, profile=values.line.profile,
+        node=node, gpu=values.line.device[0], instance=values.line.device[1], profile=values.line.profile,
         model=values.line.model, busy=busy, sm=_ratio(device.get("sm")), tensor=_ratio(device.get("tensor")),
         dram=_ratio(device.get("dram")), watts=device.get("watts", above.get("watts")),
         joules=device.get("joules", above.get("joules")), memory_mib=device.get("memory"),
-        holders=tuple(values.pods), shares=_shares(values, busy),
+        holders=tuple(values.pods), shares=_shares(shares, busy) if shares else (),
     )  # fmt: skip
 
 
-def _shares(values: Values, busy: float | None) -> tuple[Share, ...]:
-    use, memory = values.own.get("util", {}), values.own.get("memory", {})
+def _shares(own: dict[str, dict[Pod, float]], busy: float | None) -> tuple[Share, ...]:
+    use, memory = own.get("util", {}), own.get("memory", {})
     if use and not any(use.values()) and (busy or 0) > _ZERO_FILL:
         use = {}
     return tuple(Share(pod, _ratio(use.get(pod)), memory.get(pod)) for pod in sorted({*use, *memory}))
