@@ -86,15 +86,16 @@ class Pages:
         if len(self._lines) > _KNOWN_MAX:
             self._lines.clear()
         found: dict[tuple[str, str], Values] = {}
+        page = b"\n" + page
         percent = _OLD in page
-        blocks = _blocks(b"\n" + page)
+        blocks = _blocks(page)
         for name, metric in METRICS.items():
             block = blocks.get(name)
             if block is not None:
                 factor = 0.01 if name == b"DCGM_FI_DEV_GPU_UTIL_RATIO" and percent else metric.factor
                 self._take(found, name, metric, factor, block)
         if not found:
-            known = any(b"\n" + each in b"\n" + page for each in _ANY)
+            known = any(b"\n" + each in page for each in _ANY)
             raise ValueError("its page has no GPU" if known else "this is no page of dcgm-exporter")
         cut = {gpu for gpu, instance in found if instance}
         return [
@@ -145,7 +146,7 @@ def _blocks(page: bytes) -> dict[bytes, bytes]:
     """The page by metric: the format has all lines of one together, below what is said about it."""
     found: dict[bytes, bytes] = {}
     for block in page.split(b"\n# HELP ")[1:]:
-        name = block[: block.find(b" ")]
+        name = block[: block.find(b"\n")].partition(b" ")[0]  # what follows may be nothing
         found[name] = found[name] + b"\n" + block if name in found else block
     for name in METRICS if not found else ():  # nothing is said about them
         start = page.find(b"\n" + name + b"{")
