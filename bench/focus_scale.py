@@ -39,7 +39,7 @@ def main() -> None:
     if not given.keep:
         ledger.parent.mkdir(parents=True, exist_ok=True)
         ledger.unlink(missing_ok=True)
-        shape = f"Shape({max(given.samples // 100_000, 8)}, {given.jobs}, 100_000 * 15_000, step=HOUR)"
+        shape = f"Shape({max(given.samples // 100_000 // 8 * 8, 8)}, {given.jobs}, 100_000 * 15_000, step=HOUR)"
         make = f"from bench.cost_ledger import *; make(Path({str(ledger)!r}), {shape})"
         subprocess.run([sys.executable, "-c", make], check=True, cwd=ROOT)
     for form in ("parquet", "csv"):
