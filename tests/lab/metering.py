@@ -118,13 +118,10 @@ class Process:
     def __init__(
         self, folder: Folder, platform: Path, ledger: str, log: Path, *, every: float = 2.0, costs: float = 0.0
     ) -> None:
-        settings = (folder.root / "prometheus" / "prometheus.yml").read_text()
-        found = re.search(r"(http://[\d.]+:\d+/sd)", settings)
-        assert found, settings
         env = {**os.environ, "XDG_STATE_HOME": str(folder.root.parents[2])}
         words = [str(PROGRAM), "lab", "exec", "--name", folder.root.name, "--", str(PROGRAM), "agent", "meter",
-                 "-f", str(platform), "--ledger", ledger, "--discovery", found[1], "--every", str(every),
-                 "--costs-every", str(costs), "--patience", "10", "--listen", "127.0.0.1:0"]  # fmt: skip
+                 "-f", str(platform), "--ledger", ledger, "--every", str(every), "--costs-every", str(costs),
+                 "--patience", "10", "--listen", "127.0.0.1:0"]  # fmt: skip
         self._log = log
         with log.open("ab") as out:
             self.process = subprocess.Popen(words, env=env, stdout=out, stderr=out, start_new_session=True)

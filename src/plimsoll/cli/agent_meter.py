@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 )
 @click.option("--node", metavar="NODE", envvar="PLIMSOLL_NODE", show_envvar=True,
               help="Meter this node alone, on it: its driver (NVML) and kubelet are asked, no exporter.")  # fmt: skip
-@click.option("--discovery", metavar="URL",
+@click.option("--discovery", metavar="URL", envvar="PLIMSOLL_DISCOVERY", show_envvar=True,
               help="Where exporters and model servers are, in the form of Prometheus' HTTP service discovery. "
               "Default: the pods that the cluster has.")  # fmt: skip
 @click.option("--every", type=click.FloatRange(1, 300), default=15.0, show_default=True, metavar="SECONDS",

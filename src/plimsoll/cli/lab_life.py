@@ -163,12 +163,14 @@ def logs(name: str, program: str | None, lines: int) -> None:
 def execute(name: str, argv: tuple[str, ...]) -> None:
     """Run a command inside a lab's network, where its Services answer, with KUBECONFIG set.
 
-    PLIMSOLL_CHARTS is set, too: `plimsoll apply` takes the charts that the lab has.
+    PLIMSOLL_CHARTS is set, too: `plimsoll apply` takes the charts that the lab has. So is PLIMSOLL_DISCOVERY:
+    `plimsoll agent meter` reads the pages of its exporters and model servers.
     """
     folder, state = launch.ready(name)
     enter.network(state.pid)
     sys.stdout.flush()
-    own = {"KUBECONFIG": str(folder.pki / "admin.kubeconfig"), "PLIMSOLL_CHARTS": str(folder.charts)}
+    own = {"KUBECONFIG": str(folder.pki / "admin.kubeconfig"), "PLIMSOLL_CHARTS": str(folder.charts),
+           "PLIMSOLL_DISCOVERY": state.discovery}  # fmt: skip
     try:
         os.execvpe(argv[0], argv, {**os.environ, **own})  # noqa: S606
     except OSError as error:

@@ -16,7 +16,7 @@ from plimsoll.errors import IncompleteError, InputError
 
 _ONCE = ("job", "request")  # every line is new: there is nothing to compare it with
 _MOST = 5000  # lines of the window before that are looked at; workloads may be a million
-START = "A meter writes the ledger. Start one: plimsoll agent meter"
+START = "A meter writes the ledger: plimsoll agent meter; a Prometheus fills in the past: plimsoll cost backfill"
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):

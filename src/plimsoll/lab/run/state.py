@@ -34,7 +34,8 @@ class Running(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, kw_only=True):
-    """One lab. doors: ports on loopback of what can be reached from outside. error: why it failed."""
+    """One lab. doors: ports on loopback of what can be reached from outside. discovery: where, in its own network,
+    the pages are named that a meter reads. error: why it failed."""
 
     name: str
     phase: Phase = "starting"
@@ -45,6 +46,7 @@ class State(msgspec.Struct, kw_only=True):
     total: int = 0
     steps: tuple[Done, ...] = ()
     doors: dict[str, int] = {}
+    discovery: str = ""
     programs: tuple[Running, ...] = ()
     versions: dict[str, str] = {}
     error: str = ""

@@ -49,6 +49,7 @@ class Supervisor:
             own_network=network.own,
             kubeconfig=str(folder.kubeconfig),
             doors=dict(network.doors),
+            discovery=f"http://{self._cluster.telemetry}/sd",
             versions=dict(self._cluster.programs.versions),
         )
 
