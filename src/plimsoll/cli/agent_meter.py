@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 )
 @click.option("--node", metavar="NODE", envvar="PLIMSOLL_NODE", show_envvar=True,
               help="Meter this node alone, on it: its driver (NVML) and kubelet are asked, no exporter.")  # fmt: skip
+@click.option("--watch-only", is_flag=True,
+              help="Record nodes, pods and their ends, and leave who holds what to meters on the nodes.")  # fmt: skip
+@click.option("--anew", is_flag=True, help="All nodes were replaced since this ledger was written last.")
 @click.option("--discovery", metavar="URL", envvar="PLIMSOLL_DISCOVERY", show_envvar=True,
               help="Where exporters and model servers are, in the form of Prometheus' HTTP service discovery. "
               "Default: the pods that the cluster has.")  # fmt: skip
@@ -52,6 +55,8 @@ def command(
     kubeconfig: Path | None,
     name: str | None,
     node: str | None,
+    watch_only: bool,
+    anew: bool,
     discovery: str | None,
     every: float,
     costs_every: float,
@@ -77,6 +82,8 @@ def command(
     host, port = _address(listen)
     if discovery is not None and not discovery.startswith(("http://", "https://")):
         raise click.BadParameter(f"{discovery} is no http(s) address", param_hint="--discovery")
+    if watch_only and node:
+        raise click.UsageError("--watch-only leaves devices to the meters that have a --node: give one of them")
     gateway = _gateway(gateway_log, gateway_field, gateway_model)
     declared = options.load_platform(platform)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -85,6 +92,7 @@ def command(
     settings = Settings(
         name=name or node or "meter", place=at or cost_options.place(), round=every, costs=costs_every,
         patience=patience, node=node or "", discovery=discovery or "", retention=_retention(declared),
+        watch_only=watch_only, anew=anew,
     )  # fmt: skip
     stop = Event()
     for each in (signal.SIGTERM, signal.SIGINT):

@@ -30,6 +30,15 @@ class Open(msgspec.Struct, frozen=True):
     pods: list[tuple[str, tuple[str, str], str, bool]]
     read: list[tuple[Device, int]]
 
+    def of(self, node: str) -> Open:
+        """What is open on the nodes of one name; "" for all of it."""
+        if not node:
+            return self
+        nodes = [each for each in self.nodes if each.name == node]
+        uids, gpus = {each.uid for each in nodes}, {gpu for each in nodes for gpu, *_ in each.devices}
+        pods = [each for each in self.pods if each[2] in uids]
+        return Open(nodes, pods, [each for each in self.read if each[0][0] in gpus])
+
 
 def opened(store: Store) -> Open:
     """Everything of which no end was told."""

@@ -39,12 +39,15 @@ class Known(msgspec.Struct):
 class Cluster:
     """Takes changes in any order, told once or often. started: since when this meter watches.
 
-    patience_ms: how long a pod waits to be named by a source.
+    patience_ms: how long a pod waits to be named by a source. seating: whether this meter says who holds what.
     """
 
-    def __init__(self, platform: Platform | None, uid: pods.Uid, fold: Fold, *, started: int, patience_ms: int) -> None:
+    def __init__(
+        self, platform: Platform | None, uid: pods.Uid, fold: Fold, *, started: int, patience_ms: int,
+        seating: bool = True,
+    ) -> None:  # fmt: skip
         self.platform, self.started, self.patience = platform, started, patience_ms
-        self.fold = fold
+        self.fold, self._seating = fold, seating
         self.records: list[Record] = []
         self.seats: dict[str, Seats] = {}  # by name of the node
         self._uid = uid
@@ -241,7 +244,8 @@ class Cluster:
                 return  # its claims are not known yet, or they are for something else
             known.node = node[1]
             self.records.append(pods.record(known.obj, node[1], self.platform, self._uid))
-            seats.want(Want(uid, known.name, pods.began(known.obj), asked))
+            if self._seating:
+                seats.want(Want(uid, known.name, pods.began(known.obj), asked))
         named = self._claims.devices(uid)
         if named and uid in seats.wanting:
             seats.told(uid, named)
@@ -275,6 +279,8 @@ class Cluster:
             title = next((each for each, (_, known) in self._nodes.items() if known == uid), "")
             if title:
                 self._node_gone(title, uid, now, {})
+            else:  # another machine has its name
+                self.records.append(Ended(kind="node", subject=(uid,), moment=now, exact=False, why="Missing"))
             return
         known = self._known.pop(uid, None)
         if known is not None:

@@ -58,15 +58,16 @@ class Source(Protocol):
 class Rounds:
     """Feeds a queue. every: seconds. targets: of the cluster. discovery: URL that names targets instead.
 
-    local: what reads the devices of this node, `node`, instead of exporters' pages.
+    local: what reads the devices of this node, `node`, instead of exporters' pages. devices: whether any are read.
     """
 
     def __init__(
         self, clock: Clock, events: Queue[object], targets: Targets, *, every: float, discovery: str = "",
-        node: str = "", local: Source | None = None,
+        node: str = "", local: Source | None = None, devices: bool = True,
     ) -> None:  # fmt: skip
         self._clock, self._events, self._targets = clock, events, targets
         self._every, self._discovery, self._node, self._local = every, discovery, node, local
+        self._reads = devices
         self._pages, self._scraper = Pages(), Scraper()
         self._stop = Event()
         self._thread = Thread(target=self._run, daemon=True)
@@ -100,7 +101,7 @@ class Rounds:
                     if b"vllm:" in page.body:
                         servers.append(pod)
                         self._events.put(Served(pod, vllm.read(page.body), at))
-                    elif self._local is None:
+                    elif self._local is None and self._reads:
                         devices += self._exporter(page, at)
                 except (ValueError, PlimsollError) as error:
                     trouble = str(error)

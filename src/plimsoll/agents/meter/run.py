@@ -29,7 +29,7 @@ from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.opened import Open, billed, opened
 from plimsoll.cost.price import Tariff
 from plimsoll.cost.sample import Record, Watch
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import InputError, PlimsollError
 from plimsoll.kube import kinds
 from plimsoll.kube.client import Client
 from plimsoll.kube.objects import Obj, text
@@ -48,7 +48,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     name: of this meter, by which it finds where it stood. place: of the ledger. round: between readings. costs: between
     looks at what things cost, for the page of metrics; 0: never. patience: how long a pod may wait to be named by a
-    source. node, discovery: see rounds.Rounds. retention: milliseconds.
+    source. node, discovery: see rounds.Rounds. retention: milliseconds. watch_only: others say who holds what.
+    anew: the cluster has none of the nodes that the ledger has open, and is the same all the same.
     """
 
     name: str = "meter"
@@ -59,6 +60,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     node: str = ""
     discovery: str = ""
     retention: int
+    watch_only: bool = False
+    anew: bool = False
 
 
 class Meter:
@@ -96,6 +99,7 @@ class Meter:
         self._uids: dict[tuple[str, str, str], str] = {}
         self._waiting: list[Told] | None = []  # pods of the first list, None once it was taken
         self._counters: dict[str, float] = {}
+        self._listed: set[str] | None = set()  # uids of nodes of the first list, None once it was looked at
 
     def run(self, stop: Event) -> None:
         """Until told to stop. Raises ClusterError where the API server does not answer at the beginning."""
@@ -103,10 +107,10 @@ class Meter:
         began = self._clock.now()
         self._cluster = Cluster(
             self.platform, self._uid, Fold(round(self.settings.round * 1000)), started=began,
-            patience_ms=round(self.settings.patience * 1000),
+            patience_ms=round(self.settings.patience * 1000), seating=not self.settings.watch_only,
         )  # fmt: skip
         wanting = msgspec.json.decode(self._stood.get(_WANTING, "{}"), type=dict[str, list[Want]])
-        self._cluster.restore(self._opened, wanting)
+        self._cluster.restore(self._opened.of(self.settings.node), wanting)
         self._rounds.start()
         try:
             self._loop(stop, began)
@@ -162,6 +166,8 @@ class Meter:
                 self._over(event)
 
     def _told(self, event: Told) -> None:
+        if event.kind == kinds.NODE and event.change in ("ADDED", "SYNCED"):
+            self._same(event)
         if event.kind == kinds.POD:
             if self._waiting is not None and event.change != "SYNCED":
                 self._waiting.append(event)
@@ -181,6 +187,22 @@ class Meter:
         version = text(event.obj, "metadata", "resourceVersion")
         if version and not (event.change == "SYNCED" and self._cursors.get(event.kind.plural)):
             self._cursors[event.kind.plural] = version
+
+    def _same(self, event: Told) -> None:
+        """Raises InputError where the first list has none of the nodes that the ledger has open: that is of another
+        cluster, whose nodes this meter would bring to an end."""
+        opened = {each.uid for each in self._opened.nodes}
+        if self._listed is None or self.settings.node or self.settings.anew or not opened:
+            return
+        if event.change == "ADDED":
+            self._listed.add(text(event.obj, "metadata", "uid"))
+        elif self._listed and not self._listed & opened:
+            raise InputError(
+                f"this is another cluster's ledger: of the {len(opened)} nodes it has open none is here",
+                where=self._client.place, hint="Each cluster needs its own. If all its nodes were replaced: --anew",
+            )  # fmt: skip
+        else:
+            self._listed = None
 
     def _object(self, event: Told) -> None:
         gone = event.change == "DELETED"

@@ -136,7 +136,7 @@ def _role() -> Obj:
 
 def _workload(platform: Platform, meter: Meter, space: str, declared: str) -> Obj:
     """The one pod that watches the cluster."""
-    template = _template(platform, meter, declared)
+    template = _template(platform, meter, declared, alone=meter.mode == "cluster")
     if meter.ledger.postgresql:
         # Recreate: two would write the same twice, which is harmless, and read every exporter twice, which is not free.
         spec = {"replicas": 1, "strategy": {"type": "Recreate"}, "selector": {"matchLabels": LABELS}}
@@ -173,11 +173,12 @@ def _workload(platform: Platform, meter: Meter, space: str, declared: str) -> Ob
     )
 
 
-def _template(platform: Platform, meter: Meter, declared: str) -> Obj:
+def _template(platform: Platform, meter: Meter, declared: str, *, alone: bool = True) -> Obj:
     """The pod. It listens on all its addresses, for Prometheus asks from another pod; outside of a pod the meter
-    listens on loopback only."""
+    listens on loopback only. alone: no others tell it who holds what."""
     ledger = meter.ledger
     args = ["agent", "meter", "-f", f"{_CONFIG}/platform.yaml", "--listen", f"0.0.0.0:{PORT}"]
+    args += [] if alone else ["--watch-only"]
     env: list[Obj] = [{"name": "HOME", "value": "/tmp"}]  # noqa: S108  a volume of the pod
     place: Obj = {"value": f"{_DATA}/ledger.duckdb"}
     mounts: list[Obj] = [
