@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from plimsoll.cost.schema import TABLES, VERSION
-from plimsoll.errors import InputError
+from plimsoll.errors import ClusterError, InputError
 
 MEMORY = "700MB"  # a bill of a month and a million jobs stays below a gigabyte, interpreter and all
 
@@ -23,6 +23,15 @@ MACROS = (
     "div(a, b) AS a // b",
     f"quotient(a, b) AS {_GUESS.format('a')} + {_MORE} - CASE WHEN {_MORE} * b > {_LEFT} THEN 1 ELSE 0 END",
 )
+
+
+@contextmanager
+def _spoken() -> Iterator[None]:
+    """A full disk, or too little memory, in our words: what was being written is written whole or not at all."""
+    try:
+        yield
+    except (duckdb.OperationalError, duckdb.FatalException) as error:
+        raise ClusterError(f"the ledger's file cannot be used: {str(error).splitlines()[0]}") from None
 
 
 class Duck:
@@ -39,40 +48,45 @@ class Duck:
                 f"this ledger cannot be opened: {str(error).splitlines()[0]}", where=str(path),
                 hint="If another process writes it, try again or give the ledger to PostgreSQL: postgresql://…",
             ) from None  # fmt: skip
-        self._db.execute("SET enable_progress_bar = false")  # it would draw over whatever we print
-        for macro in MACROS:
-            self._db.execute(f"CREATE OR REPLACE TEMP MACRO {macro}")
-        if not read_only:
-            for table in TABLES:
-                self._db.execute(table.ddl)
-            self._db.execute("CREATE TABLE IF NOT EXISTS plimsoll_ledger (version BIGINT PRIMARY KEY)")
-            self._db.execute("INSERT INTO plimsoll_ledger VALUES (?) ON CONFLICT DO NOTHING", [VERSION])
+        with _spoken():
+            self._db.execute("SET enable_progress_bar = false")  # it would draw over whatever we print
+            for macro in MACROS:
+                self._db.execute(f"CREATE OR REPLACE TEMP MACRO {macro}")
+            if not read_only:
+                for table in TABLES:
+                    self._db.execute(table.ddl)
+                self._db.execute("CREATE TABLE IF NOT EXISTS plimsoll_ledger (version BIGINT PRIMARY KEY)")
+                self._db.execute("INSERT INTO plimsoll_ledger VALUES (?) ON CONFLICT DO NOTHING", [VERSION])
 
     def run(self, sql: str, values: Sequence[object] = ()) -> None:
-        self._db.execute(sql, list(values))
+        with _spoken():
+            self._db.execute(sql, list(values))
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        return self._db.execute(sql, list(values)).fetchall()
+        with _spoken():
+            return self._db.execute(sql, list(values)).fetchall()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        self._db.execute("BEGIN")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+        with _spoken():
+            self._db.execute("BEGIN")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
 
     merging = writing  # the file has one writer
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        self._db.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._db.execute("ROLLBACK")
+        with _spoken():
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._db.execute("ROLLBACK")
 
     def close(self) -> None:
         self._db.close()

@@ -19,6 +19,7 @@ from plimsoll.gpus import catalogue, mig
 
 WHOLE = 56  # parts of one GPU: MIG counts compute in sevenths (quarters, halves) and memory in eighths
 HOUR = 3_600_000
+RATE_MAX = 500_000  # of a sum in a millisecond: what an hour holds, times an hour, fits into 64 bits
 IDLE, LOW = (
     0.01,
     0.15,
@@ -255,8 +256,21 @@ _SUMS = {Usage: ("seen", "idle", "low", "busy", "sm", "tensor", "dram", "energy"
          Tokens: ("requests", "prompt", "cached", "output")}  # fmt: skip
 
 
+_SUMS_AT = 5  # their place in a record
+
+
+def _possible(record: Usage | Tokens) -> Usage | Tokens:
+    """The record without sums that cannot be: one would make an error of every bill."""
+    values, most = msgspec.structs.astuple(record)[_SUMS_AT:], RATE_MAX * max(record.ended - record.began, 0)
+    if max(values) <= most and min(values) >= 0:
+        return record  # nearly always
+    kept = {name: value if 0 <= value <= most else 0 for name, value in zip(_SUMS[type(record)], values, strict=True)}
+    return msgspec.structs.replace(record, **kept)
+
+
 def by_hour(record: Usage | Tokens) -> Iterator[Usage | Tokens]:
-    """The record in pieces that lie within one hour each; their sums are its own."""
+    """The record in pieces that lie within one hour each; their sums are its own, but for those that cannot be."""
+    record = _possible(record)
     if record.began // HOUR == (record.ended - 1) // HOUR and record.ended > record.began:
         yield record  # nearly always
         return

@@ -14,9 +14,10 @@ import msgspec
 from plimsoll.agents.meter.reading import Pod as Name
 from plimsoll.agents.meter.reading import Reading, Share
 from plimsoll.agents.meter.seats import Device, Seats
-from plimsoll.cost.sample import IDLE, LOW, Usage
+from plimsoll.cost.sample import IDLE, LOW, RATE_MAX, Usage
 
 REACH = 2  # rounds that one reading may speak for
+_WATTS_MAX = 100_000.0  # of one device: more is no reading
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -75,7 +76,7 @@ class Fold:
             self._last[device] = moment
             span = moment - began
             spent = joules[each.gpu]
-            energy = spent * span if spent is not None else (each.watts or 0) * span
+            energy = (spent if spent is not None else _sane(each.watts, _WATTS_MAX)) * span
             shares = {found: share for share in each.shares if (found := uid(share.pod))}
             self._spans.append(Span(seats, device, began, moment, each, energy * parts[each.device], shares))
 
@@ -98,7 +99,8 @@ class Fold:
     def _spent(self, reading: Reading, moment: int) -> float | None:
         """Millijoules a millisecond since the GPU's counter was read before; None where it does not tell.
 
-        A counter that fell has begun anew: what was spent before that is not known.
+        A counter that fell has begun anew: what was spent before that is not known. Nor is it where it grew by more
+        than a device can spend.
         """
         if reading.joules is None:
             return None
@@ -106,7 +108,8 @@ class Fold:
         self._joules[reading.gpu] = moment, reading.joules
         if before is None or before[0] >= moment or before[1] > reading.joules:
             return None
-        return (reading.joules - before[1]) * 1000 / (moment - before[0])
+        rate = (reading.joules - before[1]) * 1000 / (moment - before[0])
+        return rate if rate <= _WATTS_MAX else None
 
     def _attribute(self, span: Span) -> None:
         held = span.seats.holders(span.device, span.began, span.ended)
@@ -140,7 +143,7 @@ class Fold:
         busy = reading.busy if share is None else share.busy
         memory = reading.memory_mib if share is None else share.memory_mib
         sums.energy += span.energy * part * time / (span.ended - span.began)
-        sums.memory += (memory or 0) * time
+        sums.memory += _sane(memory, RATE_MAX) * time
         if busy is None:
             return
         sums.seen += time
@@ -153,6 +156,11 @@ class Fold:
             sums.sm += (reading.sm or 0) * time
             sums.tensor += (reading.tensor or 0) * time
             sums.dram += (reading.dram or 0) * time
+
+
+def _sane(value: float | None, most: float) -> float:
+    """A gauge as it goes into sums: 0 for what is not read, or cannot be."""
+    return value if value is not None and 0 <= value <= most else 0.0
 
 
 def _usage(key: tuple[Device, str], sums: Sums) -> Usage:
