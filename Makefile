@@ -7,7 +7,7 @@
 # make record  the practised platform recorded from the lab, healthy and with each fault
 # make golden  what render makes of each example, written anew for review
 # make focus   a generated month as FOCUS data, judged by the FinOps Foundation's validator (needs Python 3.12)
-# make soak    what takes too long for make test: every fault given live, 500 nodes with 5,000 pods, 120 kills of apply
+# make soak    what takes too long for make test: every fault given live, 500 nodes with 5,000 pods, 120 kills of apply, 200 of the meter
 # make docs    generate docs/reference anew
 # make lock    compile requirements/*.lock anew
 
@@ -60,6 +60,7 @@ soak: .venv/dev.stamp
 	PLIMSOLL_FAULTS=all $(BIN)/pytest -n0 tests/lab/test_faults.py
 	$(BIN)/python bench/lab_scale.py
 	$(BIN)/python bench/apply_kills.py
+	$(BIN)/python bench/meter_kills.py
 
 docs: .venv/dev.stamp
 	$(BIN)/python tools/docs.py
