@@ -244,24 +244,38 @@ class Seats:
         for want in self.wanting.values():
             want.named = [turned.get(each, each) for each in want.named]
 
-    def _clear(self, device: Device, began: int) -> Device:
+    def _clear(self, device: Device, want: Want) -> Device:
         """The device; or one alike that was free, where by our books somebody held it when its holder came.
 
         Who was seated by elimination may have been seated wrongly; and times are whole seconds of several clocks, so
-        that who comes after another may seem to come before he went.
+        that who comes after another may seem to come before he went. Or one who came earlier and waits still can be
+        nowhere else.
         """
         place = self.places.get(device)
-        taken = [each for each in self.held if each.device == device and each.meets(began, 0)]
-        there = any(each.sure and not each.ended for each in taken)
-        if place is None or self.replicas(place.unit) > 1 or not taken or there:
+        if place is None or self.replicas(place.unit) > 1:
             return device
-        busy = {each.device for each in self.held if each.meets(began, 0)}
-        busy |= {each for want in self.wanting.values() for each in want.named}
-        free = next((each for each, of in self.places.items() if of.unit == place.unit and each not in busy), None)
-        if free is None:
+        taken = [each for each in self.held if each.device == device and each.meets(want.began, 0)]
+        if any(each.sure and not each.ended for each in taken):
             return device
-        self._exchange(device, free)
-        return free
+        kept = self._kept(place.unit, want.began, last=device)
+        if not taken and device not in kept:
+            return device
+        busy = {each.device for each in self.held if each.meets(want.began, 0)} | {device, *want.named}
+        free = [each for each, of in self.places.items() if of.unit == place.unit and each not in busy]
+        other = next((each for each in free if each not in kept), None)
+        if other is None and taken:
+            other = next((each for each in free if self._spared(each, device, kept)), None)
+        if other is None:
+            return device
+        self._exchange(device, other)
+        return other
+
+    def _spared(self, device: Device, instead: Device, kept: set[Device]) -> bool:
+        """Whether those who wait and were named on a device could be on another."""
+        spare = [each for each, place in self.places.items() if place.unit == self.places[device].unit
+                 and (each == instead or each not in kept)]  # fmt: skip
+        who = [each for each in self.wanting.values() if device in each.named]
+        return bool(who) and all(any(not self.holders(each, of.began, 0) for each in spare) for of in who)
 
     def _seat(self, want: Want) -> None:
         """Take what a source named."""
@@ -269,7 +283,7 @@ class Seats:
         devices = [each for each in want.named if each in self.places] or want.named
         for place, device in enumerate(devices[:amount]):
             weight = amount // len(devices) + (place < amount % len(devices))
-            self._hold(want, self._clear(device, want.began), max(weight, 1), sure=True)
+            self._hold(want, self._clear(device, want), max(weight, 1), sure=True)
 
     def _guess(self, want: Want, ended: int) -> None:
         """Seat a pod where there must be room. What a source named of it counts."""
@@ -279,28 +293,40 @@ class Seats:
             place = self.places.get(device)
             if place is not None and left.get(place.unit, 0) > 0:
                 left[place.unit] -= 1
-                self._hold(want, self._clear(device, want.began), 1, sure=True)
+                self._hold(want, self._clear(device, want), 1, sure=True)
         for unit, amount in left.items():
             chosen: dict[Device, int] = {}
             for _ in range(amount):
-                device = self._free(unit, want.began, ended, chosen)
+                device = self._free(unit, want, ended, chosen)
                 chosen[device] = chosen.get(device, 0) + 1
             for device, weight in chosen.items():
                 self._hold(want, device, weight, sure=False)
 
-    def _free(self, unit: str, began: int, ended: int, chosen: dict[Device, int]) -> Device:
+    def _free(self, unit: str, want: Want, ended: int, chosen: dict[Device, int]) -> Device:
         """The device of a unit with the fewest holders in a time, as plugins spread shares; made up without room."""
+        began, room = want.began, self.replicas(unit)
+        kept = self._kept(unit, began) if room == 1 else set()
         load = {device: chosen.get(device, 0) for device, place in self.places.items() if place.unit == unit}
         for each in self.held:
             if each.device in load and each.meets(began, ended):
                 load[each.device] += each.weight
-        room = self.replicas(unit)
-        best = min(load, key=lambda device: load[device], default=None)
-        if best is not None and (load[best] < room or not self._may_add(unit)):
+        best = min(load, key=lambda device: (load[device] >= room, device in kept, load[device]), default=None)
+        if best is not None and ((load[best] < room and best not in kept) or not self._may_add(unit)):
             return best
         device = self._new(unit)
         self._add(device, unit, began, profile="" if unit == GPU else unit, made_up=True)
         return device
+
+    def _kept(self, unit: str, began: int, last: Device | None = None) -> set[Device]:
+        """Devices that those who came before a moment and still wait will need. last: needed only if no other is."""
+        found = {device for each in self.wanting.values() for device in each.named}
+        before = [each for each in self.wanting.values() if each.began <= began]
+        for each in sorted(before, key=lambda each: each.began):
+            busy = found | {held.device for held in self.held if held.meets(each.began, 0)}
+            room = [device for device, place in self.places.items() if place.unit == unit and device not in busy]
+            room.sort(key=lambda device: device == last)
+            found.update(room[: max(each.amounts.get(unit, 0) - len(each.named), 0)])
+        return found
 
     def _may_add(self, unit: str) -> bool:
         """Whether there may be a device that no source told of."""
