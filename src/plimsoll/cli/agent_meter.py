@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from plimsoll.cli import cost_options, options
+from plimsoll.errors import PlimsollError
 
 if TYPE_CHECKING:
     from plimsoll.agents.meter.gateway import Gateway
@@ -107,7 +108,13 @@ def command(
             server.start()
             logging.getLogger("plimsoll").info("metering %s into the ledger; http://%s:%d/metrics", client.place,
                                                host, server.server_address[1])  # fmt: skip
-            meter.run(stop)
+            try:
+                meter.run(stop)
+            except PlimsollError:
+                raise
+            except Exception:  # after weeks it will not happen again for whoever sets a variable first
+                logging.getLogger("plimsoll").exception("the meter ends")
+                raise
             server.shutdown()
 
 

@@ -57,7 +57,7 @@ class Cluster:
         self._waiting: dict[str, set[str]] = {}  # by name of a node that is not written: uids of its pods
         self._unmet: dict[str, str] = {}  # what was open when we began and is not told of yet: uid and kind
         self._claims = claims.Claims()
-        self._drop: list[str] = []
+        self._drop: list[tuple[str, Seats]] = []  # of nodes that are gone
         self.billed: set[str] = set()  # pods that had ended when we began and are in the ledger
 
     def restore(self, opened: Open, wanting: Mapping[str, Sequence[Want]]) -> None:
@@ -134,8 +134,9 @@ class Cluster:
                 found = found + seats.records
                 seats.records = []
         self.records = []
-        for title in self._drop:
-            self.seats.pop(title, None)
+        for title, seats in self._drop:
+            if self.seats.get(title) is seats:  # else another machine has the name by now
+                del self.seats[title]
         self._drop = []
         return found
 
@@ -194,9 +195,10 @@ class Cluster:
         deadline = nodes.millis(text(node, "metadata", "deletionTimestamp"))
         self.records.append(Ended(kind="node", subject=(uid,), moment=min(now, deadline or now), exact=False,
                                   why="Deleted"))  # fmt: skip
-        self._drop.append(title)
-        self.records += self.seats[title].records
-        self.seats[title].records = []
+        seats = self.seats[title]
+        self._drop.append((title, seats))
+        self.records += seats.records
+        seats.records = []
 
     # Pods
 
