@@ -105,8 +105,10 @@ class Fold:
         if reading.joules is None:
             return None
         before = self._joules.get(reading.gpu)
+        if before is not None and before[0] >= moment:  # told twice, or late
+            return None
         self._joules[reading.gpu] = moment, reading.joules
-        if before is None or before[0] >= moment or before[1] > reading.joules:
+        if before is None or before[1] > reading.joules:
             return None
         rate = (reading.joules - before[1]) * 1000 / (moment - before[0])
         return rate if rate <= _WATTS_MAX else None
