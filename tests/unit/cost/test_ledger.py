@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from plimsoll.cost.bill import Bill, Query, bill
 from plimsoll.cost.export import to_parquet
 from plimsoll.cost.ledger import Ledger
-from plimsoll.cost.sample import HOUR, Request, Tokens, Usage, Watch, by_hour, key, measured, parts
+from plimsoll.cost.sample import HOUR, RATE_MAX, Request, Tokens, Usage, Watch, by_hour, key, measured, parts
 from plimsoll.cost.schema import TABLES, USAGE, VERSION
 from plimsoll.cost.store import open_store
 from plimsoll.errors import ClusterError, InputError
@@ -183,8 +183,9 @@ def test_a_lost_connection_loses_nothing_that_was_written(two: tuple[Ledger, Led
 
 
 @settings(deadline=None)
-@given(st.integers(0, 3 * HOUR), st.integers(0, 5 * HOUR), st.integers(0, 10**15))
-def test_pieces_of_hours_sum_to_the_whole(began: int, span: int, energy: int) -> None:
+@given(st.integers(0, 3 * HOUR), st.integers(0, 5 * HOUR), st.integers(0, RATE_MAX))
+def test_pieces_of_hours_sum_to_the_whole(began: int, span: int, watts: int) -> None:
+    energy = watts * span
     whole = Usage(gpu="g", began=began, ended=began + span, seen=span, energy=energy)
     pieces = list(by_hour(whole))
     assert sum(each.ended - each.began for each in pieces) == span

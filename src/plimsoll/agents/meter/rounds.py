@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
 import time
 import urllib.request
@@ -118,8 +119,8 @@ class Rounds:
         try:
             with urllib.request.urlopen(self._discovery, timeout=_DISCOVERY_TIMEOUT) as answer:  # noqa: S310 checked by cli
                 found = discovered(answer.read(PAGE_MAX))
-        except (OSError, ClusterError) as error:
-            self._tell(self._discovery, str(error))
+        except (OSError, http.client.HTTPException, ValueError, ClusterError) as error:
+            self._tell(self._discovery, str(error) or type(error).__name__)
             return ()
         self._tell(self._discovery, "")
         return [each for each in found if not each.path.endswith("/ksm")]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import socket
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Thread
 from typing import NamedTuple
 
 import msgspec
@@ -15,12 +18,14 @@ from plimsoll.kube.pods import finished, ready
 from plimsoll.kube.served import vllm_container
 
 PAGE_MAX = 32 << 20
-_TIMEOUT = 5.0  # seconds for one page
+_TIMEOUT = 5.0  # seconds without a byte
+_LONGEST = 10.0  # seconds for one page: who sends a byte now and then may not keep all others waiting
 _WORKERS = 8
 _EXPORTERS = ("nvidia-dcgm-exporter", "dcgm-exporter")
 _EXPORTER_PORT, _SERVER_PORT = 9400, 8000
 _NODE_LABELS = ("node", "__meta_kubernetes_pod_node_name", "__meta_kubernetes_node_name")
 _DISCOVERED_MAX = 100_000
+_PORT_MAX, _DIGITS_MAX = 65_535, 5
 
 
 class Target(NamedTuple):
@@ -90,7 +95,7 @@ def discovered(body: bytes) -> list[Target]:
         pod = f"{have.get('namespace', '')}/{have.get('pod', '')}"
         for each in group.targets:
             host, _, port = each.rpartition(":")
-            if host and port.isdecimal():
+            if host and port.isdecimal() and len(port) <= _DIGITS_MAX and int(port) <= _PORT_MAX:
                 tls = have.get("__scheme__") == "https"
                 found.append(Target(host, int(port), have.get("__metrics_path__", "/metrics"), node, pod, tls))
     if len(found) > _DISCOVERED_MAX:
@@ -112,6 +117,9 @@ class Scraper:
     def __init__(self) -> None:
         self._connections: dict[Target, http.client.HTTPConnection] = {}
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="scrape")
+        self._reading: dict[Target, tuple[float, socket.socket]] = {}  # until when at most
+        self._over = Event()
+        Thread(target=self._watch, daemon=True).start()
 
     def round(self, targets: Iterable[Target]) -> Iterable[Page]:
         """A page of each, as they come in order."""
@@ -138,17 +146,38 @@ class Scraper:
         if connection is None:
             kind = http.client.HTTPSConnection if target.tls else http.client.HTTPConnection
             connection = self._connections[target] = kind(target.host, target.port, timeout=_TIMEOUT)
-        connection.request("GET", target.path)
-        answer = connection.getresponse()
-        body = answer.read(PAGE_MAX + 1)
-        if answer.status != http.client.OK:
-            answer.read()
-            raise ValueError(f"it answers {answer.status}")
+        if connection.sock is None:
+            connection.connect()
+        self._reading[target] = time.monotonic() + _LONGEST, connection.sock
+        try:
+            connection.request("GET", target.path)
+            answer = connection.getresponse()
+            if answer.status != http.client.OK:
+                raise ValueError(f"it answers {answer.status}")
+            body = answer.read(PAGE_MAX + 1)
+        finally:
+            until, _ = self._reading.pop(target)
+        if time.monotonic() >= until:
+            raise ValueError(f"its page takes longer than {_LONGEST:.0f} s")
         if len(body) > PAGE_MAX:
             raise ValueError(f"its page is larger than {PAGE_MAX >> 20} MiB")
+        if answer.length:
+            raise ValueError("its page broke off")
         return body
 
+    def _watch(self) -> None:
+        """End readings that take too long. A timeout of the socket begins anew with each byte."""
+        while not self._over.wait(1):
+            now = time.monotonic()
+            for until, sock in list(self._reading.values()):
+                if now >= until:
+                    try:
+                        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                    except OSError:
+                        continue  # it is over already
+
     def close(self) -> None:
+        self._over.set()
         self._workers.shutdown(wait=False, cancel_futures=True)
         for connection in self._connections.values():
             connection.close()
