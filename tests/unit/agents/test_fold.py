@@ -189,9 +189,9 @@ def test_every_moment_counts_once_and_energy_is_kept(seed: int, cut: bool) -> No
     profiles = {("GPU-a", "1"): "3g.40gb", ("GPU-a", "9"): "1g.10gb", ("GPU-b", "1"): "1g.10gb"} if cut else {}
     held = []
     for device in devices:
-        for uid in range(3):
+        for place in range(3):
             began = random.randrange(0, 40_000)
-            held.append((f"{device}-{uid}", device, began, random.choice([0, began + random.randrange(1, 20_000)])))
+            held.append((f"{device}-{place}", device, began, random.choice([0, began + random.randrange(1, 20_000)])))
     folded = Folded(seats(*held, replicas=3))
     fold, found, moment, watts = folded.fold, [], 5000, {"GPU-a": 300.0, "GPU-b": 200.0}
     read: dict[tuple[str, str], set[int]] = defaultdict(set)
