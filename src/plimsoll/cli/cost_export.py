@@ -114,6 +114,8 @@ def _focus(
         done = export(ledger, tariff, wanted, path, progress)
     money = f"{done.total // 1_000_000:,}.{done.total % 1_000_000:06} {tariff.currency}"
     click.echo(f"{path}: {done.rows:,} rows, {money}", err=True)
+    if done.first > asked.began:
+        click.echo(f"note: the ledger begins at {window.text(done.first)}: the month is not whole", err=True)
     if done.horizon < asked.ended:
         click.echo(f"note: the ledger reaches to {window.text(done.horizon)}: the month is not whole", err=True)
     if dividing["idle"] == "spread":

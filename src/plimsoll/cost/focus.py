@@ -51,10 +51,12 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Exported(msgspec.Struct, frozen=True):
-    """What was written. total: micro-units, of all rows. horizon: until when meters watched. unpriced: nodes."""
+    """What was written. total: micro-units, of all rows. first, horizon: from and until when meters watched. unpriced:
+    nodes."""
 
     rows: int
     total: int
+    first: int
     horizon: int
     unpriced: tuple[str, ...]
 
@@ -90,17 +92,18 @@ def _periods(
     missing: set[str] = set()
     parts = []
     with store.reading():
-        horizon = ledger.horizon()
+        first, horizon = ledger.first(), ledger.horizon()
         sql = "SELECT 1 FROM watches WHERE ended > ? AND began < ? LIMIT 1"
         if not store.rows(sql, (asked.began, asked.ended)):
             raise IncompleteError(
                 f"no meter watched any of {_day(asked.began):%B %Y}", hint="Ask for a month that the ledger holds."
             )
-        starts = range(asked.began, min(asked.ended, horizon), asked.step)
+        early = max(first - asked.began, 0) // asked.step * asked.step  # of the time before the first nothing is known
+        starts = range(asked.began + early, min(asked.ended, horizon), asked.step)
         for done, began in enumerate(starts):
             progress(f"{_day(began):%Y-%m-%d}", done, len(starts))
             until = min(began + asked.step, asked.ended)
-            query = Query(by="pool", began=began, ended=until, split=asked.split, carve=asked.carve)
+            query = Query(by="pool", began=max(began, first), ended=until, split=asked.split, carve=asked.carve)
             rates = divided(ledger, tariff, query, horizon)
             missing |= set(unpriced(rates))
             exact = sum((rate.per_hour or 0) * (rate.ended - rate.began) for _, rate in rates) * SCALE
@@ -112,7 +115,7 @@ def _periods(
             carried = focus_charges.rounded(store, exact, carried)
             parts.append(_keep(store, (began, until), folder / f"{began}.parquet"))
             _clear(store)
-    return Exported(0, (total + MICRO // 2) // MICRO, horizon, tuple(sorted(missing))), parts
+    return Exported(0, (total + MICRO // 2) // MICRO, first, horizon, tuple(sorted(missing))), parts
 
 
 def _day(moment: int) -> datetime:

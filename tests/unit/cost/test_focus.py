@@ -345,6 +345,21 @@ def test_a_file_that_was_there_stays_when_an_export_fails(tmp_path: Path, monkey
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("step", [DAY, HOUR])
+def test_nothing_is_charged_of_the_time_before_the_first_meter(tmp_path: Path, step: int) -> None:
+    first, ended = START + 3 * DAY + 5 * HOUR // 2, START + 4 * DAY
+    ledger = opened([
+        Node(uid="n", name="n", pool="gold", sku=SKU, capacity="spot", provider="aws", region="eu-west-1",
+             instance_type="p5.48xlarge", gpus=2, began=START - DAY),
+        Watch(meter="m", began=first, ended=ended),
+    ])  # fmt: skip
+    done, found = rows(ledger, tmp_path, asked(step=step), GOLD)
+    whole = bill(ledger, GOLD, Query(by="job", began=MONTH[0], ended=MONTH[1]))
+    assert done.first == first
+    assert sum(map(micro, found)) == whole.total == 4_000_000 * (ended - first) // HOUR
+    assert min(row["ChargePeriodEnd"] for row in found).timestamp() * 1000 > first
+
+
 def test_progress_is_told_once_per_period(tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     export(opened(small()), GOLD, asked(step=HOUR), tmp_path / "f.csv", lambda *each: told.append(each))
