@@ -134,7 +134,8 @@ def ended(pod: Obj, now: int, *, gone: bool = False) -> End | None:
     if all_stopped:
         return End(max(stops), True, _why(pod))
     deadline = millis(text(pod, "metadata", "deletionTimestamp"))
-    return End(min(now, deadline) if deadline else now, False, _why(pod) or "Deleted")
+    why = _why(pod)
+    return End(min(now, deadline) if deadline else now, False, "Deleted" if why in ("", "Completed") else why)
 
 
 def _statuses(pod: Obj) -> list[Obj]:
