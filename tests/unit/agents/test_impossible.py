@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from plimsoll.agents.meter.cluster import Cluster
 from plimsoll.agents.meter.dcgm import Pages
 from plimsoll.agents.meter.fold import Fold
 from plimsoll.agents.meter.seats import Seats
-from plimsoll.cost.sample import Usage
+from plimsoll.cost.sample import Hold, Usage
+from plimsoll.kube import kinds
 
 ROUND = 15_000
 T = 1_790_000_000_000
@@ -40,3 +42,23 @@ def test_a_counter_of_energy_that_jumps_tells_nothing(values: list[str]) -> None
     found = _used("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", values)
     assert found.energy == 0
     assert found.busy == found.seen // 2 > 0
+
+
+@pytest.mark.parametrize("amount", ["1000000000", "1e9", "9E"])
+@pytest.mark.parametrize("resource", ["nvidia.com/gpu", "nvidia.com/mig-1g.10gb"])
+def test_a_pod_that_asks_for_more_than_there_can_be_does_not_keep_the_meter_busy(resource: str, amount: str) -> None:
+    """Who names a node himself is asked by no scheduler; the kubelet refuses him, and he has ended."""
+    cluster = Cluster(None, lambda *_: "", Fold(ROUND), started=T, patience_ms=90_000)
+    began = "2026-09-21T14:00:00Z"
+    cluster.take(kinds.NODE, "ADDED", {
+        "metadata": {"name": "n", "uid": "n", "resourceVersion": "1", "creationTimestamp": began,
+                     "labels": {"node.kubernetes.io/instance-type": "p5.48xlarge"}},
+    }, T)  # fmt: skip
+    cluster.take(kinds.POD, "ADDED", {
+        "metadata": {"name": "p", "namespace": "s", "uid": "p", "resourceVersion": "2", "creationTimestamp": began},
+        "spec": {"nodeName": "n", "containers": [{"name": "main", "resources": {"limits": {resource: amount}}}]},
+        "status": {"startTime": began, "phase": "Failed", "reason": "UnexpectedAdmissionError"},
+    }, T)  # fmt: skip
+    held = [each for each in cluster.drain() if isinstance(each, Hold)]
+    assert 8 <= len(held) <= 8 * 7
+    assert sum(each.weight for each in held) <= 4096

@@ -14,6 +14,7 @@ from plimsoll.kube.pods import gpu_requests
 
 GPU = "gpu"
 _WHOLE = "nvidia.com/gpu"
+_MOST = 4096  # devices of a unit that a node may give out; anybody may ask for more, and each is sought a place for
 Parts = Callable[[str], int]
 
 
@@ -86,7 +87,7 @@ class Claims:
         """What a pod holds, by unit."""
         found: dict[str, int] = {}
         for each, amount in gpu_requests(pod).items():
-            found[unit(each)] = found.get(unit(each), 0) + amount
+            found[unit(each)] = min(found.get(unit(each), 0) + amount, _MOST)
         for device in self.devices(text(pod, "metadata", "uid")):
             found[device.unit] = found.get(device.unit, 0) + 1
         return found
