@@ -159,7 +159,8 @@ class Cluster:
         before = self._nodes.get(title)
         self._unmet.pop(uid, None)
         if before and before[1] and before[1] != uid and not gone:  # another machine of the same name
-            self._node_gone(title, before[1], now, {})
+            made = nodes.millis(text(node, "metadata", "creationTimestamp"))
+            self._node_gone(title, before[1], min(now, made or now), {})  # it was gone by then, whenever we looked
             before = None
         if gone:
             if before and (before[1] or uid) == uid:
