@@ -87,7 +87,8 @@ class Claims:
         """What a pod holds, by unit."""
         found: dict[str, int] = {}
         for each, amount in gpu_requests(pod).items():
-            found[unit(each)] = min(found.get(unit(each), 0) + amount, _MOST)
+            if amount > 0:
+                found[unit(each)] = min(found.get(unit(each), 0) + amount, _MOST)
         for device in self.devices(text(pod, "metadata", "uid")):
             found[device.unit] = found.get(device.unit, 0) + 1
         return found

@@ -19,6 +19,7 @@ _POOLS = (  # labels that name a pool where no declaration does
 _PROVIDERS = {"aws": "aws", "gce": "gcp", "azure": "azure"}  # the scheme of spec.providerID, as the price book says it
 _TYPE, _REGION = "node.kubernetes.io/instance-type", "topology.kubernetes.io/region"
 _GPUS_MAX = 64
+_AMOUNT_MAX = 1 << 40  # no machine has as much, and a database takes it
 LABELS = (  # that `record` reads
     *_POOLS, _TYPE, _REGION, *nodes.SPOT_LABELS, "nvidia.com/gpu.product", "nvidia.com/gpu.memory",
     "nvidia.com/gpu.count", "nvidia.com/gpu.replicas", "nvidia.com/mig.strategy",
@@ -38,7 +39,7 @@ def record(node: Obj, platform: Platform | None, seen: int = 0) -> Node | None:
     known = catalogue.from_instance_type(text(have, _TYPE))
     began, uid = millis(text(node, "metadata", "creationTimestamp")), text(node, "metadata", "uid")
     sku, gpus = _sku(have, pool, known), _gpus(node, pool, known) or min(seen, _GPUS_MAX)
-    if not (began and uid and gpus):
+    if not (began > 0 and uid and gpus > 0):
         return None
     scheme = text(node, "spec", "providerID").partition("://")[0]
     return Node(
@@ -83,7 +84,7 @@ def _gpus(node: Obj, pool: Pool | None, known: tuple[Sku, int] | None) -> int:
     if known is not None:
         return known[1]
     told = count(labels(node).get("nvidia.com/gpu.count"))
-    if single(node) or told == 0:  # the label then counts instances
+    if single(node) or told <= 0:  # the label then counts instances
         told = 0 if single(node) else _whole(node)
     return min(told, _GPUS_MAX)
 
@@ -96,4 +97,4 @@ def _whole(node: Obj) -> int:
 
 def _amount(said: object, factor: float) -> int:
     found = quantity(said)
-    return int(float(found) * factor) if found is not None else 0
+    return int(min(max(float(found) * factor, 0), _AMOUNT_MAX)) if found is not None else 0
