@@ -74,7 +74,8 @@ class Watch:
         """
         yield from self._relisted()
         yield SYNCED, {"metadata": {"resourceVersion": self._version}}
-        if self._since and _number(self._since) <= _number(self._version):  # a later one is of another cluster
+        like = self._since.isdecimal() == self._version.isdecimal()
+        if self._since and like and _number(self._since) <= _number(self._version):  # a later one is of another cluster
             self._listed, self._version = self._version, self._since
         expired = False
         while not self._ends():
