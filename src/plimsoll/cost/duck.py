@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import duckdb
 from plimsoll.cost.schema import TABLES, VERSION
 from plimsoll.errors import ClusterError, InputError
 
+PATIENCE = 5.0  # seconds that another process may have the file: a meter has it for a moment, every few seconds
 MEMORY = "700MB"  # a bill of a month and a million jobs stays below a gigabyte, interpreter and all
 
 # Dividing 128-bit numbers takes longer than all the rest of a bill. Here a quotient below 2^100 is guessed by doubles,
@@ -34,6 +36,17 @@ def _spoken() -> Iterator[None]:
         raise ClusterError(f"the ledger's file cannot be used: {str(error).splitlines()[0]}") from None
 
 
+def _connect(path: Path, *, read_only: bool, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return duckdb.connect(str(path), read_only=read_only, config=config)
+        except duckdb.IOException as error:
+            if "lock on file" not in str(error) or time.monotonic() >= until:
+                raise
+        time.sleep(0.02)
+
+
 class Duck:
     """See store.Store. path: a file, or `:memory:`. threads: 0 for as many as the machine has."""
 
@@ -42,7 +55,7 @@ class Duck:
         if threads:
             config["threads"] = threads
         try:
-            self._db = duckdb.connect(str(path), read_only=read_only, config=config)
+            self._db = _connect(path, read_only=read_only, config=config)
         except duckdb.Error as error:
             raise InputError(
                 f"this ledger cannot be opened: {str(error).splitlines()[0]}", where=str(path),

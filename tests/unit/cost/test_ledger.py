@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plimsoll.cost import duck
 from plimsoll.cost.bill import Bill, Query, bill
 from plimsoll.cost.export import to_parquet
 from plimsoll.cost.ledger import Ledger
@@ -122,6 +125,34 @@ def test_a_file_is_kept_and_read_by_many(tmp_path: Path) -> None:
     first.store.close()
     readers = [Ledger(open_store(path, read_only=True)) for _ in range(2)]
     assert [ask(each).lines for each in readers] == [expected] * 2
+
+
+_HOLDS = """
+import sys
+from plimsoll.cost.store import open_store
+store = open_store(sys.argv[1])
+print(flush=True)
+sys.stdin.read()
+store.close()
+"""
+
+
+def test_a_file_that_another_process_has_for_a_moment_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ledger.duckdb"
+    words = [sys.executable, "-c", _HOLDS, str(path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdin is not None
+        other.stdout.readline()
+        monkeypatch.setattr(duck, "PATIENCE", 0.0)
+        for read_only in (True, False):
+            with pytest.raises(InputError, match=r"cannot be opened: .* lock"):
+                open_store(path, read_only=read_only)
+        monkeypatch.setattr(duck, "PATIENCE", 120.0)
+        threading.Timer(0.2, other.stdin.close).start()
+        open_store(path, read_only=True).close()
 
 
 def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:

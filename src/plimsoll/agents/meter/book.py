@@ -33,9 +33,12 @@ class Book:
         self.pending: list[Record] = []
         self.trouble = ""
 
-    def use(self, work: Callable[[Ledger], T]) -> T:
-        """Do something with the ledger. Raises InputError or ClusterError where it cannot be had now."""
-        store = self._store or open_store(self._place)
+    def use(self, work: Callable[[Ledger], T], *, reading: bool = False) -> T:
+        """Do something with the ledger. Raises InputError or ClusterError where it cannot be had now.
+
+        reading: nothing is written; then others may read a file meanwhile.
+        """
+        store = self._store or open_store(self._place, read_only=reading)
         try:
             found = work(Ledger(store))
         except BaseException:

@@ -284,7 +284,7 @@ class Meter:
         now = self._clock.now()
         try:
             self._costs = self._book.use(
-                lambda ledger: metrics.costs(ledger, tariff, self.platform, now, past=self._past)
+                lambda ledger: metrics.costs(ledger, tariff, self.platform, now, past=self._past), reading=True
             )
         except PlimsollError as error:
             _log.warning("what things cost cannot be said now: %s", error)
