@@ -149,7 +149,7 @@ def platforms(draw: st.DrawFn) -> Platform:
     }
     meter = draw(st.sampled_from((None, "cluster", "node")))
     if meter:
-        shared = {"postgresql": {"secret": "ledger", "key": draw(st.sampled_from(("address", "url")))}}
+        shared = {"postgresql": {"secretName": "ledger", "key": draw(st.sampled_from(("address", "url")))}}
         own = {"storage": "50Gi", "storageClass": draw(st.sampled_from(("", "gp3")))}
         given["observability"]["meter"] = {
             "mode": meter,

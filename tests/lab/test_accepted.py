@@ -27,7 +27,7 @@ def server(labs: Path) -> Iterator[Client]:
     launch.up(Settings(name="accepting", addons=("kueue", "keda", "crds"), platform=DEFAULT_PLATFORM))
     folder = launch.folder_of("accepting")
     with Client(folder.kubeconfig) as client:
-        for space in (*SPACES, HOME, "gpu-operator"):
+        for space in (*SPACES, HOME, "plimsoll-nodes", "gpu-operator"):
             client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})
         yield client
     launch.down(folder)

@@ -70,12 +70,12 @@ class Costs(Section, frozen=True, kw_only=True):
 
 
 class LedgerSecret(Section, frozen=True, kw_only=True):
-    """A Secret in plimsoll-system that holds the address of a PostgreSQL: postgresql://user:password@host/database.
+    """A Secret beside the meter that holds the address of a PostgreSQL: postgresql://user:password@host/database.
 
-    secret: its name. key: under which the address stands.
+    secret_name: its name. key: under which the address stands.
     """
 
-    secret: Name
+    secret_name: Name
     key: SecretKey = "address"
 
 

@@ -17,7 +17,7 @@ from plimsoll.spec.values import Quantity
 from tests.unit.kube.declaring import H100, declared, node
 
 IMAGE = "registry.acme.example/plimsoll:1.0"
-SHARED = {"postgresql": {"secret": "ledger", "key": "url"}}
+SHARED = {"postgresql": {"secretName": "ledger", "key": "url"}}
 NODE = node("n1", {"nvidia.com/gpu": "8"}, **H100)
 
 

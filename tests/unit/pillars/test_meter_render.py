@@ -26,7 +26,7 @@ from tests.platforms import platforms
 from tests.unit.pillars.test_observability_render import declared
 
 IMAGE = "registry.acme.example/plimsoll@sha256:" + "0" * 64
-SHARED = {"postgresql": {"secret": "ledger", "key": "url"}}
+SHARED = {"postgresql": {"secretName": "ledger", "key": "url"}}
 
 
 def metered(mode: str = "cluster", ledger: dict[str, Any] | None = None, **more: Any) -> Platform:

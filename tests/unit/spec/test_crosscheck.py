@@ -507,7 +507,7 @@ observability:
   meter:
     mode: nodes   #! found "nodes", must be one of cluster, node
     image: "a b"   #! found "a b", must be an image
-    ledger: {postgresql: {secret: Ledger}}   #! found "Ledger", must be a name
+    ledger: {postgresql: {secretName: Ledger}}   #! found "Ledger", must be a name
 """,
     "a price of nothing": """
 pools:

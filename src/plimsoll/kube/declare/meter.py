@@ -43,7 +43,7 @@ def _ledger(workload: Obj, container: Obj) -> MeterLedger:
         secret = mapping(entry, "valueFrom", "secretKeyRef")
         called, key = get(secret, "name"), get(secret, "key")
         if entry.get("name") == _PLACE and valid(called, Name) and valid(key, SecretKey):
-            return MeterLedger(postgresql=LedgerSecret(secret=str(called), key=str(key)))
+            return MeterLedger(postgresql=LedgerSecret(secret_name=str(called), key=str(key)))
     claim = mapping(next(iter(items(workload, "spec", "volumeClaimTemplates")), {}), "spec")
     standard = MeterLedger()
     storage, made_by = text(claim, "resources", "requests", "storage"), text(claim, "storageClassName")

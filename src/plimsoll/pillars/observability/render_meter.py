@@ -76,8 +76,8 @@ def meter_notes(platform: Platform) -> Iterator[str]:
     if meter.ledger.postgresql:
         secret = meter.ledger.postgresql
         yield (
-            f"Secret {space}/{secret.secret} must hold the ledger's address under {secret.key}: kubectl -n {space} "
-            f"create secret generic {secret.secret} --from-literal={secret.key}=postgresql://USER:PASSWORD@HOST/DATABASE"
+            f"Secret {space}/{secret.secret_name} must hold the ledger's address under {secret.key}: kubectl -n {space} "
+            f"create secret generic {secret.secret_name} --from-literal={secret.key}=postgresql://USER:PASSWORD@HOST/DATABASE"
         )
     else:
         yield (
@@ -186,7 +186,7 @@ def _template(platform: Platform, meter: Meter, declared: str, *, alone: bool = 
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
     ]
     if ledger.postgresql:
-        place = {"valueFrom": {"secretKeyRef": {"name": ledger.postgresql.secret, "key": ledger.postgresql.key}}}
+        place = {"valueFrom": {"secretKeyRef": {"name": ledger.postgresql.secret_name, "key": ledger.postgresql.key}}}
     else:
         mounts.append({"name": "ledger", "mountPath": _DATA})
     # Not an argument: those are seen by all who see processes, and whoever is in the pod asks the same ledger.
