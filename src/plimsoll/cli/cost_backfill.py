@@ -110,9 +110,10 @@ def _step(given: str) -> int:
 
 
 def _show(found: Summary, window: Window, place: str, output: str) -> None:
+    from plimsoll.cost.store import shown
     from plimsoll.cost.window import text
 
-    counts, where = found.counts, place.rpartition("@")[2]
+    counts, where = found.counts, shown(place)
     if output == "json":
         told = {"schemaVersion": 1, "ledger": where, "began": text(window.began), "ended": text(window.ended),
                 "records": {name: counts[name] for name in _RECORDS}, "holdsNamed": counts["holds named"],

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 
 from plimsoll.cost.schema import TABLES, VERSION
+from plimsoll.cost.store import shown
 from plimsoll.errors import ClusterError
 
 _LOCK = 0x706C696D  # "plim": the advisory lock of whoever makes tables or merges
@@ -44,7 +45,7 @@ class Postgres:
         try:
             self._db = psycopg.connect(address, autocommit=True, connect_timeout=10)
         except psycopg.Error as error:
-            where = address.rpartition("@")[2]  # never the password
+            where = shown(address)
             raise ClusterError(f"the ledger's database cannot be reached: {str(error).strip()}", where=where) from None
         for setting in _SETTINGS:
             self._db.execute(f"SET {setting}".encode())

@@ -41,6 +41,11 @@ def is_shared(place: str | Path) -> bool:
     return str(place).startswith(("postgresql://", "postgres://"))
 
 
+def shown(place: str | Path) -> str:
+    """A place as it may be printed: of a database neither user nor password, which stand before the host or behind."""
+    return str(place).rpartition("@")[2].partition("?")[0] if is_shared(place) else str(place)
+
+
 def open_store(place: str | Path, *, read_only: bool = False) -> Store:
     """The store at a path, or at a postgresql:// address; made where there is none.
 
@@ -57,5 +62,5 @@ def open_store(place: str | Path, *, read_only: bool = False) -> Store:
         return duck.Duck(Path(place), read_only=read_only)
     except ModuleNotFoundError as error:
         raise InputError(
-            f"a ledger needs the package {error.name}", where=str(place), hint="Run: pip install 'plimsoll[data]'"
+            f"a ledger needs the package {error.name}", where=shown(place), hint="Run: pip install 'plimsoll[data]'"
         ) from None

@@ -162,9 +162,11 @@ def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
         open_store(path)
 
 
-def test_a_database_that_is_not_there_is_a_cluster_error() -> None:
+@pytest.mark.parametrize("place", ["someone:secret@127.0.0.1:1/none", "someone@127.0.0.1:1/none?password=secret"])
+def test_a_database_that_is_not_there_is_a_cluster_error(place: str) -> None:
     with pytest.raises(ClusterError, match="cannot be reached") as caught:
-        open_store("postgresql://someone:secret@127.0.0.1:1/none")
+        open_store(f"postgresql://{place}")
+    assert caught.value.where == "127.0.0.1:1/none"
     assert "secret" not in f"{caught.value} {caught.value.where}"
 
 
