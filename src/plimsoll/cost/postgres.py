@@ -19,6 +19,7 @@ _SETTINGS = (
     "jit = off",  # compiling takes longer than the queries
     "work_mem = '64MB'",  # joins and sorts of a bill stay in memory
 )
+_REFUSALS = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)
 _MADE = re.compile(r"\s*CREATE TEMP TABLE (\w+) AS")
 _MAKE = """
 DO $$ BEGIN
@@ -36,19 +37,27 @@ def _spoken() -> Iterator[None]:
         yield
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise ClusterError(f"the ledger's database went away: {str(error).strip()}") from None
+    except _REFUSALS as error:
+        raise ClusterError(f"the ledger's database refuses: {str(error).strip()}") from None
 
 
 class Postgres:
-    """See store.Store. address: `postgresql://user@host/database`."""
+    """See store.Store. address: `postgresql://user@host/database`. read_only: nothing is made there, so that who asks
+    need not be allowed to, and a database that is no ledger does not become one."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, read_only: bool = False) -> None:
         try:
             self._db = psycopg.connect(address, autocommit=True, connect_timeout=10)
         except psycopg.Error as error:
             where = shown(address)
             raise ClusterError(f"the ledger's database cannot be reached: {str(error).strip()}", where=where) from None
-        for setting in _SETTINGS:
-            self._db.execute(f"SET {setting}".encode())
+        with _spoken():
+            for setting in _SETTINGS:
+                self._db.execute(f"SET {setting}".encode())
+        if not read_only:
+            self._make()
+
+    def _make(self) -> None:
         with self.merging():
             self._db.execute(_MAKE)
             for table in TABLES:

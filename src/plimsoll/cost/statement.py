@@ -10,7 +10,7 @@ from plimsoll.cost.bill import Bill, Line, Query, bill
 from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.price import Tariff
 from plimsoll.cost.schema import TABLES
-from plimsoll.cost.store import open_store, shown
+from plimsoll.cost.store import Store, open_store, shown
 from plimsoll.cost.window import Reach, Window, reach, text
 from plimsoll.errors import IncompleteError, InputError
 
@@ -87,7 +87,14 @@ def added(lines: Iterable[Line], key: str) -> Line:
 def read(place: str) -> Ledger:
     """The ledger at a path or address, to be read only. Raises InputError where what is there is none."""
     store = open_store(place, read_only=True)
-    where = shown(place)
+    try:
+        return _checked(store, shown(place))
+    except BaseException:
+        store.close()
+        raise
+
+
+def _checked(store: Store, where: str) -> Ledger:
     there = {name for (name,) in store.rows("SELECT table_name FROM information_schema.tables")}
     if "plimsoll_ledger" not in there:
         raise InputError("this database holds no ledger", where=where, hint=START)

@@ -56,7 +56,7 @@ def open_store(place: str | Path, *, read_only: bool = False) -> Store:
         if is_shared(place):
             from plimsoll.cost import postgres
 
-            return postgres.Postgres(str(place))
+            return postgres.Postgres(str(place), read_only=read_only)
         from plimsoll.cost import duck
 
         return duck.Duck(Path(place), read_only=read_only)

@@ -11,6 +11,7 @@ from random import Random
 
 import duckdb
 import msgspec
+import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from plimsoll.cost.export import to_parquet
 from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.sample import HOUR, RATE_MAX, Request, Tokens, Usage, Watch, by_hour, key, measured, parts
 from plimsoll.cost.schema import TABLES, USAGE, VERSION
+from plimsoll.cost.statement import read
 from plimsoll.cost.store import open_store
 from plimsoll.errors import ClusterError, InputError
 from tests.unit.cost.truth import SKU, START, TARIFF, generate
@@ -129,6 +131,7 @@ def test_a_file_is_kept_and_read_by_many(tmp_path: Path) -> None:
 
 _HOLDS = """
 import sys
+from plimsoll.cost.statement import read
 from plimsoll.cost.store import open_store
 store = open_store(sys.argv[1])
 print(flush=True)
@@ -265,3 +268,34 @@ def test_a_request_counts_once_and_another_with_its_id_is_another(ledger: Ledger
         ("r1", "x", 5), ("r1", "y", 5)]  # fmt: skip
     ledger.forget(START + 900)
     assert ledger.store.rows("SELECT COUNT(*) FROM requests") == [(0,)]
+
+
+def test_who_may_only_read_can_ask_and_makes_nothing(address: str) -> None:
+    with pytest.raises(InputError, match="holds no ledger"):
+        read(address)
+    with psycopg.connect(address) as plain:
+        assert plain.execute("SELECT COUNT(*) FROM pg_tables WHERE schemaname = 'public'").fetchall() == [(0,)]
+    writer = open_store(address)
+    truth = generate(Random(4), nodes=1, pods=3)
+    Ledger(writer).write(truth.records())
+    writer.run("CREATE ROLE asks LOGIN")
+    try:
+        writer.run("GRANT USAGE ON SCHEMA public TO asks")
+        writer.run("GRANT SELECT ON ALL TABLES IN SCHEMA public TO asks")
+        asking = read(address.replace("plimsoll@", "asks@"))
+        assert ask(asking).lines == ask(Ledger(writer)).lines
+        with pytest.raises(ClusterError, match=r"the ledger's database refuses: permission denied"):
+            asking.write([used(0, 10)])
+        asking.store.close()
+    finally:
+        writer.run("DROP OWNED BY asks")
+        writer.run("DROP ROLE asks")
+        writer.close()
+
+
+def test_a_server_that_only_reads_refuses_in_our_words(address: str) -> None:
+    store = open_store(address)
+    store.run("SET default_transaction_read_only = on")
+    with pytest.raises(ClusterError, match=r"the ledger's database refuses: cannot execute INSERT"):
+        Ledger(store).write([used(0, 10)])
+    store.close()

@@ -38,7 +38,7 @@ class Book:
 
         reading: nothing is written; then others may read a file meanwhile.
         """
-        store = self._store or open_store(self._place, read_only=reading)
+        store = self._store or open_store(self._place, read_only=reading and not is_shared(self._place))
         try:
             found = work(Ledger(store))
         except BaseException:
