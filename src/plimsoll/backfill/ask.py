@@ -81,9 +81,14 @@ class Source:
         return self._fold("min", f"{series}[{SPAN}]", by, at, among)
 
     def glance(self, series: str, by: Sequence[str], at: Stretch) -> set[Labels]:
-        """What there is in a long time, but for what lasts less than an hour of days, or five minutes of hours."""
+        """What there is in a long time, but for what lasts less than an hour of days, or five minutes of hours.
+
+        What came last is there in any case: of exporters that were just installed it is all there is.
+        """
         step = 300 if at.span <= _DAYS else 3600
-        return set(self._fold("max", f"{series}[{SPAN}:{step}s]", by, at, ""))
+        late = Stretch(max(at.ended - step, at.began), at.ended)
+        found = self._fold("max", f"{series}[{SPAN}:{step}s]", by, at, "")
+        return {*found, *self._fold("max", f"{series}[{SPAN}:{step // 60}s]", by, late, "")}
 
     def first(self, metric: str, matchers: str, by: Sequence[str], at: Stretch) -> dict[Labels, float]:
         """When each series was seen first: the moment of a sample."""

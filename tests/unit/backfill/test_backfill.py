@@ -124,6 +124,16 @@ def test_a_later_run_goes_on_and_knows_what_the_earlier_could_not(six: tuple[Pas
     agrees(ledger, past, 6)
 
 
+def test_exporters_that_were_just_installed(tmp_path: Path) -> None:
+    began, ended = START + 71 * HOUR + 10 * MINUTE, START + 71 * HOUR + 50 * MINUTE  # between two full hours
+    past = small(pod("late", 71.2, 71.7, "GPU-1"), hours=72)
+    ledger = empty()
+    with serving(tmp_path, past.samples(began, ended)) as url:
+        summary = fill(ledger, url, 72, ended=ended)
+    assert (summary.counts["holds named"], summary.counts["holds by elimination"]) == (1, 0)
+    assert sorted(ledger.store.rows("SELECT uuid FROM gpus")) == [("GPU-0",), ("GPU-1",)]
+
+
 class Killed(Exception):  # noqa: N818
     """Stands for SIGKILL."""
 
