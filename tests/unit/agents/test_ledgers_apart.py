@@ -32,6 +32,8 @@ def test_the_meter_of_a_node_ends_nothing_of_another(ledger: Ledger) -> None:
     full(ledger)
     meter = cluster()
     meter.restore(opened(ledger.store).of("a"), {})
+    for kind in (kinds.NODE, kinds.POD):
+        meter.synced(kind, set(), AT + 1000)
     meter.tick(AT + 3_600_000)  # nobody told of anything: what it had open is over
     ended = {each.subject for each in meter.drain() if isinstance(each, Ended)}
     assert ended == {("node-a",), ("pod-a",)}

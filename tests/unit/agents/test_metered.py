@@ -56,6 +56,9 @@ class Metered:
                 listed[key] = obj
         for (kind, _), obj in listed.items():
             self._take(kind, "ADDED", obj, now)
+        for kind, of in KIND.items():
+            uids = {text(obj, "metadata", "uid") for (each, _), obj in listed.items() if each == kind}
+            self.cluster.synced(of, uids, now)
         for _, kind, change, obj in self.world.changes[since : self.cursor] if stood else ():
             self._take(kind, change, obj, now)
 

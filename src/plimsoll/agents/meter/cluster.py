@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import msgspec
 
@@ -22,7 +22,7 @@ from plimsoll.spec.model import Platform
 
 _UNREAD = ("managedFields", "annotations")
 _SPEC = ("nodeName", "containers", "initContainers", "resourceClaims")
-GONE_AFTER = 30_000  # what the ledger has open and no list names: until then its end may still be told
+GONE_AFTER = 30_000  # what we have open and a list does not name: so long after it its end may still be told
 
 
 class Known(msgspec.Struct):
@@ -55,7 +55,8 @@ class Cluster:
         self._known: dict[str, Known] = {}  # by uid
         self._names: dict[Name, str] = {}
         self._waiting: dict[str, set[str]] = {}  # by name of a node that is not written: uids of its pods
-        self._unmet: dict[str, str] = {}  # what was open when we began and is not told of yet: uid and kind
+        self._unmet: dict[str, str] = {}  # what is open, but nobody tells of it any more: uid and kind
+        self._synced: dict[str, int] = {}  # by kind: when the last list had been told whole
         self._claims = claims.Claims()
         self._drop: list[tuple[str, Seats]] = []  # of nodes that are gone
         self.billed: set[str] = set()  # pods that had ended when we began and are in the ledger
@@ -103,6 +104,18 @@ class Cluster:
                 if uid in self._known and self._known[uid].obj:
                     self._place(uid, self._known[uid])
 
+    def synced(self, kind: Kind, listed: Set[str], now: int) -> None:
+        """A list has been told whole: uids of all that is there. What is not among them has ended, or soon is told to.
+
+        After the server was away for long, its watches no longer tell of what ended meanwhile.
+        """
+        if kind == kinds.POD:
+            self._unmet |= {uid: "pod" for uid in self._known if uid not in listed}
+            self._synced["pod"] = now
+        elif kind == kinds.NODE:
+            self._unmet |= {uid: "node" for _, uid in self._nodes.values() if uid and uid not in listed}
+            self._synced["node"] = now
+
     def read(self, node: str, readings: list[Reading], moment: int) -> None:
         """What a node's devices read at a moment."""
         if node in self._nodes and not self._nodes[node][1]:
@@ -121,10 +134,10 @@ class Cluster:
         for seats in self.seats.values():
             seats.tick(now - self.patience)
             seats.forget(now - 4 * self.fold.round_ms - self.patience)
-        if self._unmet and now - self.started > GONE_AFTER:
-            for uid, kind in self._unmet.items():
-                self._end_unmet(uid, kind, now)
-            self._unmet = {}
+        over = [each for each in self._unmet.items() if now - self._synced.get(each[1], now) > GONE_AFTER]
+        for uid, kind in over:
+            del self._unmet[uid]
+            self._end_unmet(uid, kind, now)
 
     def drain(self) -> list[Record]:
         """The records since the last call."""
@@ -197,6 +210,7 @@ class Cluster:
         self.records.append(Ended(kind="node", subject=(uid,), moment=min(now, deadline or now), exact=False,
                                   why="Deleted"))  # fmt: skip
         seats = self.seats[title]
+        seats.settle()  # nobody will name them any more
         self._drop.append((title, seats))
         self.records += seats.records
         seats.records = []
@@ -222,7 +236,8 @@ class Cluster:
             known = self._known[uid] = Known((namespace(pod), name(pod)), version, pod)
         known.obj, known.version = _lean(pod), version
         if not known.over and pods.began(pod):
-            self._names[known.name] = uid
+            if not gone:
+                self._names[known.name] = uid
             self._place(uid, known)
         end = pods.ended(pod, now, gone=gone)
         if end is not None and not known.over:
@@ -286,7 +301,7 @@ class Cluster:
                 self.records.append(Ended(kind="node", subject=(uid,), moment=now, exact=False, why="Missing"))
             return
         known = self._known.pop(uid, None)
-        if known is not None:
+        if known is not None and not known.over:
             self._over(uid, known, pods.End(now, False, "Missing"), met=True)
 
 

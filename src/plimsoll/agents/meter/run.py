@@ -180,13 +180,14 @@ class Meter:
                 self.ready = True
             elif event.change == "DELETED" and self._cluster.unknown(event.obj, gone=True):
                 self._ask([event])
-        if event.change in ("SYNCED", "BOOKMARK"):
+        if event.change == "SYNCED":
+            self._cluster.synced(event.kind, event.listed, event.at)
+        elif event.change == "BOOKMARK":
             pass
         elif event.kind != kinds.POD or self._waiting is None:
             self._object(event)
-        version = text(event.obj, "metadata", "resourceVersion")
-        if version and not (event.change == "SYNCED" and self._cursors.get(event.kind.plural)):
-            self._cursors[event.kind.plural] = version
+        if event.version:
+            self._cursors[event.kind.plural] = event.version
 
     def _same(self, event: Told) -> None:
         """Raises InputError where the first list has none of the nodes that the ledger has open: that is of another

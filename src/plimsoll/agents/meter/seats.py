@@ -105,6 +105,11 @@ class Seats:
         for uid in [uid for uid, want in self.wanting.items() if want.began < before]:
             self._guess(self.wanting.pop(uid), 0)
 
+    def settle(self) -> None:
+        """Seat all that wait."""
+        for uid in list(self.wanting):
+            self._guess(self.wanting.pop(uid), 0)
+
     def forget(self, before: int) -> None:
         """Drop what ended before a moment: nothing will be asked of it any more."""
         if any(each.ended and each.ended < before for each in self.held):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from email.utils import parsedate_to_datetime
 from queue import Queue
 from threading import Event, Thread
@@ -16,7 +16,7 @@ from plimsoll.kube import kinds
 from plimsoll.kube.answers import AnswerError, NotFound
 from plimsoll.kube.client import Client
 from plimsoll.kube.kinds import Kind
-from plimsoll.kube.objects import Obj
+from plimsoll.kube.objects import Obj, text
 
 _log = logging.getLogger(__name__)
 NEEDED = (kinds.NODE, kinds.POD)
@@ -29,12 +29,18 @@ _STATUS_FORBIDDEN = 403
 
 
 class Told(NamedTuple):
-    """One event. change: ADDED, MODIFIED, DELETED, SYNCED or BOOKMARK. at: when it came, the cluster's time."""
+    """One event. change: ADDED, MODIFIED, DELETED, SYNCED or BOOKMARK. at: when it came, the cluster's time.
+
+    version: where to go on from after it, "" where that does not move: versions of what is listed are in no order.
+    listed: with SYNCED, uids of all there is. A watch that gave up begins with a list anew.
+    """
 
     kind: Kind
     change: str
     obj: Obj
     at: int
+    version: str = ""
+    listed: Set[str] = frozenset()
 
 
 class Watches:
@@ -67,14 +73,25 @@ class Watches:
     def _follow(self, kind: Kind) -> None:
         title, pause = kind.plural, _PAUSE
         while not self._stop.is_set():
+            listed: set[str] = set()
+            synced = False
             try:
                 for change, obj in self._client.follow(
                     kind, fields=self._fields(kind), since=self._since.get(title, ""), stop=self._stop
                 ):
                     self.trouble.pop(title, None)
-                    version = obj.get("metadata", {}).get("resourceVersion")
-                    self._events.put(Told(kind, change, obj, self._clock.now()))
-                    if change != "SYNCED" and version:
+                    version = text(obj, "metadata", "resourceVersion")
+                    if change == "SYNCED":
+                        version = "" if self._since.get(title) else version  # what was since then is told now
+                        self._events.put(Told(kind, change, obj, self._clock.now(), version, listed))
+                        synced = True
+                    elif synced:
+                        self._events.put(Told(kind, change, obj, self._clock.now(), version))
+                    else:
+                        version = ""
+                        listed.add(text(obj, "metadata", "uid"))
+                        self._events.put(Told(kind, change, obj, self._clock.now()))
+                    if version:
                         self._since[title] = version
                 pause = _PAUSE
             except PlimsollError as error:
