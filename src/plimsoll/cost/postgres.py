@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from plimsoll.cost.schema import TABLES, VERSION
 from plimsoll.cost.store import shown
@@ -19,6 +20,10 @@ _SETTINGS = (
     "jit = off",  # compiling takes longer than the queries
     "work_mem = '64MB'",  # joins and sorts of a bill stay in memory
 )
+_CONNECTION = {  # unless the address says otherwise; by default a network that went away is noticed after two hours
+    "connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}  # fmt: skip
 _REFUSALS = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)
 _MADE = re.compile(r"\s*CREATE TEMP TABLE (\w+) AS")
 _MAKE = """
@@ -47,7 +52,8 @@ class Postgres:
 
     def __init__(self, address: str, *, read_only: bool = False) -> None:
         try:
-            self._db = psycopg.connect(address, autocommit=True, connect_timeout=10)
+            given: dict[str, Any] = {**_CONNECTION, **conninfo_to_dict(address)}
+            self._db = psycopg.connect(**given, autocommit=True)
         except psycopg.Error as error:
             where = shown(address)
             raise ClusterError(f"the ledger's database cannot be reached: {str(error).strip()}", where=where) from None

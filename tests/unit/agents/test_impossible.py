@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from plimsoll.agents.meter import pods
 from plimsoll.agents.meter.cluster import Cluster
 from plimsoll.agents.meter.dcgm import Pages
 from plimsoll.agents.meter.fold import Fold
@@ -62,3 +63,23 @@ def test_a_pod_that_asks_for_more_than_there_can_be_does_not_keep_the_meter_busy
     held = [each for each in cluster.drain() if isinstance(each, Hold)]
     assert 8 <= len(held) <= 8 * 7
     assert sum(each.weight for each in held) <= 4096
+
+
+_NASTY = "\x00\x1b]0;a\x07\x9b31m" + "x" * 100_000
+
+
+def test_names_that_nobody_checks_go_into_a_ledger_printable_and_short() -> None:
+    """PostgreSQL takes no NUL: one pod would keep the meter from writing anything."""
+    owner = {"kind": "Job", "name": _NASTY, "uid": _NASTY, "controller": True}
+    image, args = "vllm/vllm-openai:v0.11.0", ["--served-model-name", _NASTY]
+    pod = {"metadata": {"name": "p", "namespace": "s", "uid": "p", "ownerReferences": [owner]},
+           "spec": {"nodeName": "n", "containers": [{"name": "main", "image": image, "args": args}]}}  # fmt: skip
+    found = pods.record(pod, "n", None, lambda *_: "")
+    for each in (found.job, found.job_uid, found.workload, found.model):
+        assert each.isprintable()
+        assert "31mxxx" in each
+        assert len(each) < 400
+    labels = 'UUID="GPU-\x001",GPU_I_ID="\x00",GPU_I_PROFILE="\x1b"'
+    page = f"# HELP DCGM_FI_DEV_FB_USED x\nDCGM_FI_DEV_FB_USED{{{labels}}} 1\n"
+    [reading] = Pages().read("n", page.encode())
+    assert (reading.gpu, reading.instance, reading.profile) == ("GPU- 1", " ", " ")

@@ -11,6 +11,7 @@ from math import isfinite, nan
 from typing import NamedTuple
 
 from plimsoll.agents.meter.reading import Pod, Reading, Share
+from plimsoll.agents.meter.vllm import short
 
 MIB = 1 / (1 << 20)
 _KNOWN_MAX = 200_000  # label sets remembered: some 30 for each of the GPUs of a large cluster
@@ -164,7 +165,7 @@ def _stamped(value: bytes) -> float:
 
 
 def _line(labels: bytes) -> Line | None:
-    said = {key.decode(): value.decode("utf-8", "replace") for key, value in _PAIR.findall(labels)}
+    said = {key.decode(): short(value.decode("utf-8", "replace")) for key, value in _PAIR.findall(labels)}
     gpu = said.get("UUID") or said.get("uuid") or ""
     if not gpu:
         return None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from plimsoll.agents.meter.nodes import millis
+from plimsoll.agents.meter.vllm import NAME_MAX, short
 from plimsoll.cost.sample import Pod
 from plimsoll.kube import pods
 from plimsoll.kube.objects import Obj, condition, items, labels, mapping, name, namespace, number, owner, text
@@ -30,6 +31,7 @@ _KEPT = ("kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class", "app", "a
 _OURS = "plimsoll.dev/"
 LABELS = (*_JOBS, *_KEPT, derive.TEAM_LABEL, derive.SERVICE_LABEL, "pod-template-hash")  # that `record` reads
 _KEPT_MAX = 16
+_WHOLE_MAX = 64 + NAME_MAX  # of `namespace/name`; what a pod says of its owner nobody checks
 _CRON = re.compile(r"(.+)-\d{8,10}")
 
 
@@ -57,8 +59,8 @@ def record(pod: Obj, node: str, platform: Platform | None, uid: Uid) -> Pod:
     kept = {key: have[key] for key in sorted(have) if key in _KEPT or key.startswith(_OURS)}
     return Pod(
         uid=text(pod, "metadata", "uid"), namespace=space, name=name(pod), node=node,
-        team=team or text(have, derive.TEAM_LABEL), job=belongs.job, job_uid=belongs.job_uid,
-        workload=belongs.workload, model=model(pod), labels=dict(list(kept.items())[:_KEPT_MAX]),
+        team=team or text(have, derive.TEAM_LABEL), job=short(belongs.job, _WHOLE_MAX), job_uid=short(belongs.job_uid),
+        workload=short(belongs.workload, _WHOLE_MAX), model=model(pod), labels=dict(list(kept.items())[:_KEPT_MAX]),
         created=millis(text(pod, "metadata", "creationTimestamp")), began=began(pod),
     )  # fmt: skip
 
@@ -88,7 +90,7 @@ def model(pod: Obj) -> str:
     line = words(found[1])
     after = line[line.index("serve") + 1] if "serve" in line[:-1] else ""
     said = flag(found[1], "--served-model-name") or flag(found[1], "--model")
-    return said or ("" if after.startswith("-") else after)
+    return short(said or ("" if after.startswith("-") else after))
 
 
 def began(pod: Obj) -> int:

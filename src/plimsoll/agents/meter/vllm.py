@@ -42,7 +42,7 @@ _LABEL = re.compile(rb'\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*"((?:[^"\\\n]|\\.)*)"\s
 _VALUE = re.compile(rb"\s*\}\s*(\S+)(?:\s+-?\d+)?\s*$")  # a timestamp may follow
 _STARTED, _CREATED = b"process_start_time_seconds ", b"vllm:generation_tokens_created{"
 _ESCAPED = re.compile(r"\\(.)")
-_UNPRINTED = re.compile(r"[\x00-\x1f\x7f]")
+_UNPRINTED = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Engine(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,9 +73,9 @@ class Page(msgspec.Struct, frozen=True):
     engines: tuple[Engine, ...]
 
 
-def short(name: str) -> str:
+def short(name: str, most: int = NAME_MAX) -> str:
     """A name that somebody else chose, as it goes into the ledger: printable and of bounded length."""
-    return _UNPRINTED.sub(" ", name[:NAME_MAX])
+    return _UNPRINTED.sub(" ", name[:most])
 
 
 def read(page: bytes, *, where: str = "") -> Page:
