@@ -19,6 +19,7 @@ from plimsoll.cost.statement import Statement
 from plimsoll.cost.window import DAY, Window
 from plimsoll.errors import IncompleteError
 from plimsoll.report.cost import (
+    budget,
     budget_csv,
     budget_json,
     columns,
@@ -282,6 +283,27 @@ def test_a_page_needs_nothing_from_anywhere() -> None:
     assert "<link" not in html
     assert "@media print" in html
     assert html.count("<section>") == html.count("</section>") == len(monthly.sections(bills.page())) + 2
+
+
+def test_a_column_that_nothing_fills_is_not_shown() -> None:
+    found = bills.week()
+    alone = msgspec.structs.replace(found, previous=None, earlier=None)
+    for form in (table.render, markdown.render):
+        assert "CHANGE" in form(found)
+        assert "CHANGE" not in form(alone)
+    assert "CHANGE" not in table.render(alone, wide=True)
+
+
+def test_little_is_not_nothing() -> None:
+    assert [words.hours(each) for each in (0, 1, 179_999, 180_000, 3_600_000)] == ["0.0", "<0.1", "<0.1", "0.1", "1.0"]
+
+
+def test_where_nobody_has_a_budget_it_is_said() -> None:
+    found = bills.month()
+    poor = [msgspec.structs.replace(each, budget=None) for each in found.teams]
+    said = "no team has a budget: teams[].budget.monthly declares one"
+    assert said not in budget.notes(found)
+    assert said in budget.notes(msgspec.structs.replace(found, teams=tuple(poor)))
 
 
 def test_each_tenant_of_a_model_is_compared_with_itself() -> None:

@@ -49,5 +49,7 @@ def sentence(found: Budgets) -> str:
 def notes(found: Budgets) -> list[str]:
     """How the forecast is made, then what has to be known beside every bill."""
     said = [] if found.basis == "over" else [f"forecast: spent so far, and {SAID[found.basis]}"]
+    if all(each.budget is None for each in found.teams):
+        said.append("no team has a budget: teams[].budget.monthly declares one")
     # That the month is not over is said already.
     return said + [each for each in words.notes(found.found) if not each.startswith("meters watched until")]

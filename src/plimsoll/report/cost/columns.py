@@ -40,6 +40,12 @@ WIDE = (
 )  # fmt: skip
 
 
+def shown(found: Statement, columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    """Of these columns those that say something: without a time before there is no CHANGE."""
+    compared = found.previous is not None or found.earlier is not None
+    return columns if compared else tuple(each for each in columns if each is not CHANGE)
+
+
 def total(found: Statement) -> Line:
     """All lines as one."""
     return added(found.lines, "TOTAL")

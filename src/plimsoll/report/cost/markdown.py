@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 
 from plimsoll.cost.statement import Statement
 from plimsoll.report.cost import words
-from plimsoll.report.cost.columns import NARROW, rows
+from plimsoll.report.cost.columns import NARROW, rows, shown
 
 
 def render(found: Statement) -> str:
-    heads = (found.bill.query.by, *(each.head for each in NARROW))
+    columns = shown(found, NARROW)
+    heads = (found.bill.query.by, *(each.head for each in columns))
     lines = [f"# GPU cost by {found.bill.query.by}", "", f"**{words.balance(found)}.**", ""]
-    lines += table(heads, rows(found, NARROW))
+    lines += table(heads, rows(found, columns))
     return "\n".join([*lines, "", *(f"- {text(each)}" for each in words.notes(found))]) + "\n"
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from plimsoll.cost.statement import Statement
 from plimsoll.report.cost import words
-from plimsoll.report.cost.columns import NARROW, WIDE, rows
+from plimsoll.report.cost.columns import NARROW, WIDE, rows, shown
 from plimsoll.report.terminal import drawn, line
 from plimsoll.report.view import clean
 
 
 def render(found: Statement, *, color: bool = False, width: int = 110, wide: bool = False) -> str:
     """`wide`: every class of money, however wide that is."""
-    columns = WIDE if wide else NARROW
+    columns = shown(found, WIDE if wide else NARROW)
     heads = (found.bill.query.by.upper(), *(each.head for each in columns))
     cells = rows(found, columns)
     if wide:

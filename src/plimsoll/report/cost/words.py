@@ -42,6 +42,8 @@ def exact(micro: int) -> Decimal:
 
 
 def hours(millis: int) -> str:
+    if 0 < millis < HOUR // 20:
+        return "<0.1"
     return f"{millis / HOUR:,.1f}"
 
 
