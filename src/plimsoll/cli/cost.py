@@ -37,7 +37,7 @@ MANY = 10_000  # that programs may be given unasked: a month may have a million 
 @cost_options.ledger
 @cost_options.dividing
 @click.option(
-    "-n", "--top", type=click.IntRange(min=0), metavar="COUNT",
+    "-n", "--top", type=click.IntRange(0, 10**9), metavar="COUNT",
     help=f"The dearest lines only, the rest as one; 0 for all. Default: {TOP}; in JSON and CSV {MANY:,}.",
 )  # fmt: skip
 @click.option(

@@ -12,7 +12,7 @@ from plimsoll.cost.lines import By
 
 
 @click.command("spenders")
-@click.option("-n", "--top", type=click.IntRange(min=1), default=10, show_default=True, help="As many ranks.")
+@click.option("-n", "--top", type=click.IntRange(1, 10**9), default=10, show_default=True, help="As many ranks.")
 @click.option("--by", type=click.Choice(get_args(By)), default="team", show_default=True, help="Who spends.")
 @cost_options.window
 @cost_options.platform
