@@ -16,6 +16,7 @@ from plimsoll.errors import PlimsollError
 if TYPE_CHECKING:
     from plimsoll.agents.meter.gateway import Gateway
     from plimsoll.agents.meter.rounds import Source
+    from plimsoll.agents.meter.serve import Server
     from plimsoll.spec.model import Platform
 
 
@@ -76,8 +77,8 @@ def command(
     plimsoll agent meter -f platform.yaml --ledger gpus.duckdb
     plimsoll agent meter -f platform.yaml --ledger postgresql://plimsoll@db/plimsoll
     """
+    from plimsoll.agents.meter.book import Book
     from plimsoll.agents.meter.run import Meter, Settings
-    from plimsoll.agents.meter.serve import Server
     from plimsoll.kube.client import Client
 
     host, port = _address(listen)
@@ -90,32 +91,40 @@ def command(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for noisy in ("httpx2", "httpcore2"):
         logging.getLogger(noisy).setLevel(logging.WARNING)  # they tell of every request
+    called, at = name or node or "meter", at or cost_options.place()
+    role = "" if watch_only else f"node {node}" if node else "cluster"
+    book = Book(at, called, _retention(declared), role)
     settings = Settings(
-        name=name or node or "meter", place=at or cost_options.place(), round=every, costs=costs_every,
-        patience=patience, node=node or "", discovery=discovery or "", retention=_retention(declared),
+        name=called, round=every, costs=costs_every, patience=patience, node=node or "", discovery=discovery or "",
         watch_only=watch_only, anew=anew,
     )  # fmt: skip
     stop = Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: stop.set())
-    with Client(kubeconfig, context) as client:
-        meter = Meter(client, declared, settings, _local(node), gateway)
+    with Client(kubeconfig, context) as client, _server(host, port, listen) as server:
+        server.start()
+        if not book.wait(stop):
+            return
+        server.meter = meter = Meter(client, declared, settings, book, _local(node), gateway)
+        logging.getLogger("plimsoll").info("metering %s into the ledger; http://%s:%d/metrics", client.place,
+                                           host, server.server_address[1])  # fmt: skip
         try:
-            server = Server(host, port, meter)
-        except OSError as error:
-            raise click.BadParameter(f"{listen}: {error.strerror}", param_hint="--listen") from None
-        with server:
-            server.start()
-            logging.getLogger("plimsoll").info("metering %s into the ledger; http://%s:%d/metrics", client.place,
-                                               host, server.server_address[1])  # fmt: skip
-            try:
-                meter.run(stop)
-            except PlimsollError:
-                raise
-            except Exception:  # after weeks it will not happen again for whoever sets a variable first
-                logging.getLogger("plimsoll").exception("the meter ends")
-                raise
-            server.shutdown()
+            meter.run(stop)
+        except PlimsollError:
+            raise
+        except Exception:  # after weeks it will not happen again for whoever sets a variable first
+            logging.getLogger("plimsoll").exception("the meter ends")
+            raise
+        server.shutdown()
+
+
+def _server(host: str, port: int, listen: str) -> Server:
+    from plimsoll.agents.meter.serve import Server, Waiting
+
+    try:
+        return Server(host, port, Waiting())
+    except OSError as error:
+        raise click.BadParameter(f"{listen}: {error.strerror}", param_hint="--listen") from None
 
 
 def _address(listen: str) -> tuple[str, int]:

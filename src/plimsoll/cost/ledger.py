@@ -53,6 +53,27 @@ _DAY = 24 * HOUR
 Row = tuple[Any, ...]
 
 
+class Keeper(msgspec.Struct, frozen=True, kw_only=True):
+    """Who keeps a ledger in a role, until when: of two meters that guess, each may guess otherwise.
+
+    now, until: milliseconds since 1970. after: a keeper that is known to be gone before his time was over.
+    """
+
+    role: str
+    holder: str
+    now: int
+    until: int
+    after: str = ""
+
+
+class KeptError(InputError):
+    """Somebody else keeps the ledger."""
+
+    def __init__(self, what: str, holder: str) -> None:
+        super().__init__(what, hint="One is enough: stop the other, or wait until it has ended.")
+        self.holder = holder
+
+
 class Ledger:
     """A store with the rules of the ledger. Any method may be called again after it failed."""
 
@@ -62,16 +83,25 @@ class Ledger:
         if found > VERSION:
             raise InputError(f"the ledger has version {found}, this Plimsoll reads up to {VERSION}", hint="Upgrade it.")
 
-    def write(self, records: Iterable[Record], meter: str = "", cursors: Mapping[str, str] | None = None) -> None:
+    def write(
+        self,
+        records: Iterable[Record],
+        meter: str = "",
+        cursors: Mapping[str, str] | None = None,
+        keeper: Keeper | None = None,
+    ) -> None:
         """Add records; all of them or, where this fails, none. Those that are there already change nothing.
 
         meter, cursors: with them, where this meter stands: what it has to know to go on, by names of its own.
+        keeper: who writes; raises KeptError where somebody else keeps the ledger in the same role.
         """
         rows: dict[str, list[Row]] = defaultdict(list)
         for record in records:
             for table, row in _rows(record):
                 rows[table.name].append(row)
         with self.store.writing():
+            if keeper is not None:
+                self._keep(keeper)
             for table in TABLES:
                 found = rows.get(table.name, [])
                 for start in range(0, len(found), BATCH):
@@ -82,6 +112,19 @@ class Ledger:
                     """INSERT INTO cursors (meter, name, value) VALUES (?, ?, ?)
                        ON CONFLICT (meter, name) DO UPDATE SET value = excluded.value""", (meter, name, value)
                 )  # fmt: skip
+
+    def _keep(self, keeper: Keeper) -> None:
+        """Keep the ledger until a moment. Whoever kept it may be overtaken once his time is over."""
+        mine = msgspec.json.encode(keeper).decode()
+        self.store.run("INSERT INTO cursors (meter, name, value) VALUES (?, 'keeper', ?) ON CONFLICT DO NOTHING",
+                       (keeper.role, mine))  # fmt: skip
+        # The update locks the row first, so of two at once the second sees what the first one wrote.
+        self.store.run("UPDATE cursors SET value = value WHERE meter = ? AND name = 'keeper'", (keeper.role,))
+        said = self.store.rows("SELECT value FROM cursors WHERE meter = ? AND name = 'keeper'", (keeper.role,))[0][0]
+        other = msgspec.json.decode(said, type=Keeper)
+        if other.holder not in (keeper.holder, keeper.after) and other.until > keeper.now:
+            raise KeptError(f"another meter keeps this ledger: {other.holder}", other.holder)
+        self.store.run("UPDATE cursors SET value = ? WHERE meter = ? AND name = 'keeper'", (mine, keeper.role))
 
     def cursors(self, meter: str) -> dict[str, str]:
         """Where a meter stood when it wrote last."""

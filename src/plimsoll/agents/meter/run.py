@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, Queue
 from threading import Event
 
@@ -25,7 +26,7 @@ from plimsoll.agents.meter.scrape import Targets
 from plimsoll.agents.meter.seats import Want
 from plimsoll.agents.meter.tokens import Counting
 from plimsoll.agents.meter.watches import Told, Watches
-from plimsoll.cost.ledger import Ledger
+from plimsoll.cost.ledger import KeptError, Ledger
 from plimsoll.cost.opened import Open, billed, opened
 from plimsoll.cost.price import Tariff
 from plimsoll.cost.sample import Record, Watch
@@ -46,33 +47,32 @@ _BATCHES = 5  # of a gateway's requests in a round
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How a meter is run. Times in seconds.
 
-    name: of this meter, by which it finds where it stood. place: of the ledger. round: between readings. costs: between
+    name: of this meter, by which it finds where it stood. round: between readings. costs: between
     looks at what things cost, for the page of metrics; 0: never. patience: how long a pod may wait to be named by a
-    source. node, discovery: see rounds.Rounds. retention: milliseconds. watch_only: others say who holds what.
+    source. node, discovery: see rounds.Rounds. watch_only: others say who holds what.
     anew: the cluster has none of the nodes that the ledger has open, and is the same all the same.
     """
 
     name: str = "meter"
-    place: str
     round: float = 15.0
     costs: float = 300.0
     patience: float = 90.0
     node: str = ""
     discovery: str = ""
-    retention: int
     watch_only: bool = False
     anew: bool = False
 
 
 class Meter:
-    """local: what reads the devices of this node, where there is no exporter. gateway: the log that tells requests; it
-    goes on where this meter stood in it."""
+    """book: that nobody else keeps. local: what reads the devices of this node, where there is no exporter. gateway:
+    the log that tells requests; it goes on where this meter stood in it."""
 
     def __init__(
         self,
         client: Client,
         platform: Platform | None,
         settings: Settings,
+        book: Book,
         local: Source | None = None,
         gateway: Gateway | None = None,
     ) -> None:
@@ -83,14 +83,15 @@ class Meter:
         self._client = client
         self._clock = Clock()
         self._events: Queue[object] = Queue(maxsize=100_000)
-        self._book = Book(settings.place, settings.name, settings.retention)
+        self._book = book
         cursors, found, first = self._book.use(_standing(settings.name))
         self._cursors = {name: value for name, value in cursors.items() if name not in (_TOKENS, _WANTING, _GATEWAY)}
         self._stood = cursors
         self._watches = Watches(client, self._clock, self._events, self._cursors, settings.node)
         self._targets = Targets()
         self._rounds = Rounds(self._clock, self._events, self._targets, every=settings.round,
-                              discovery=settings.discovery, node=settings.node, local=local)  # fmt: skip
+                              discovery=settings.discovery, node=settings.node, local=local,
+                              devices=not settings.watch_only)  # fmt: skip
         self._opened, self._first = found, first
         self._tokens = Counting(msgspec.json.decode(cursors[_TOKENS]) if _TOKENS in cursors else None)
         self._gateway = gateway
@@ -120,7 +121,8 @@ class Meter:
             self._take_all(0.0)
             self._cluster.fold.settle(self._clock.now())
             self._cluster.records += self._cluster.fold.usage()
-            self._write(began)
+            with suppress(KeptError):  # whoever keeps it now is told the same
+                self._write(began)
             self._book.close()
 
     def _loop(self, stop: Event, began: int) -> None:

@@ -24,6 +24,16 @@ class Page(Protocol):
     def health(self) -> str: ...
 
 
+class Waiting:
+    """What is served before there is a meter."""
+
+    ready = False
+    trouble = "another meter keeps this ledger"
+
+    def health(self) -> str:
+        return ""
+
+
 class Server(ThreadingHTTPServer):
     """Serves in a thread of its own until closed."""
 
