@@ -21,7 +21,7 @@ from plimsoll.diagnose.devices import SOURCE, Devices, Gpu
 from plimsoll.diagnose.grid import Asker, Progress
 from plimsoll.diagnose.held import Held
 from plimsoll.diagnose.ledger import Costs, Read
-from plimsoll.diagnose.model import HOUR, Facts, Money, Signals, Subject, Value
+from plimsoll.diagnose.model import HOUR, MINUTES_MIN, Facts, Money, Signals, Subject, Value
 from plimsoll.errors import IncompleteError
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import labels, name
@@ -85,6 +85,9 @@ def gather(sources: Sources, window: Window, *, coverage_min: float, told: Progr
         notes.append("no series of dcgm-exporter names a pod that uses a GPU: nobody's use is known")
     if read and read.skipped:
         notes.append(f"only the {ledger.WORKLOADS_MAX:,} largest workloads were looked at, not {read.skipped:,} more")
+    if brief := held.brief(rows):
+        said = "workload was" if brief == 1 else "workloads were"
+        notes.append(f"{brief:,} {said} not judged: GPUs held for less than {MINUTES_MIN} minutes")
     subjects = [
         *_workloads(sources, window, rows, read, devices, asker, coverage_min, names),
         *_teams(sources, window, rows, read),

@@ -202,6 +202,11 @@ def memory_mib(sku: str, profile: str, *, cut: bool) -> int:
     return known.memory_mib * found.memory_slices // known.mig.memory if found and known.mig else 0
 
 
+def brief(rows: list[Held]) -> int:
+    """How many workloads held no device for long enough to be judged."""
+    return sum(all(row.span < MINUTES_MIN * MINUTE for row in mine) for name, mine in by_workload(rows).items() if name)
+
+
 def by_workload(rows: Iterable[Held]) -> dict[str, list[Held]]:
     found: dict[str, list[Held]] = defaultdict(list)
     for row in rows:
