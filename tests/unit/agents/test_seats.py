@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plimsoll.agents.meter.claims import GPU, Allocated
+from plimsoll.agents.meter.places import MISSING, Device
 from plimsoll.agents.meter.reading import Reading
-from plimsoll.agents.meter.seats import MISSING, Device, Held, Seats, Want
+from plimsoll.agents.meter.seats import Held, Seats, Want
 from plimsoll.cost.sample import WHOLE, Ended, Gpu, Hold, Instance
 
 PARTS = {"1g.10gb": 8, "2g.20gb": 16, "3g.40gb": 28}

@@ -11,9 +11,10 @@ from itertools import pairwise
 
 import msgspec
 
+from plimsoll.agents.meter.places import Device
 from plimsoll.agents.meter.reading import Pod as Name
 from plimsoll.agents.meter.reading import Reading, Share
-from plimsoll.agents.meter.seats import Device, Seats
+from plimsoll.agents.meter.seats import Seats
 from plimsoll.cost.sample import IDLE, LOW, RATE_MAX, Usage
 
 REACH = 2  # rounds that one reading may speak for

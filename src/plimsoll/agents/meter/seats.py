@@ -3,9 +3,6 @@
 Sources name holders some time after a pod was placed, or never: an exporter knows pods only while they run, a job of a
 second is gone before it is asked. So a pod waits for a seat until a source names it, it ends, or patience is over. Then
 it gets one that must be free: of devices that are alike, which one it was makes no difference to its price.
-
-Devices have the names of their sources (UUID of the GPU, id of the instance). Where none ever says any, they are
-numbered; sources that come later are matched with those numbers, so that nothing is counted twice.
 """
 
 from __future__ import annotations
@@ -15,13 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from plimsoll.agents.meter.claims import GPU, Allocated
+from plimsoll.agents.meter.places import Device, Places
 from plimsoll.agents.meter.reading import Pod as Name
 from plimsoll.agents.meter.reading import Reading
-from plimsoll.cost.sample import WHOLE, Ended, Gpu, Hold, Instance, Kind, Record
-from plimsoll.gpus import mig
+from plimsoll.cost.sample import WHOLE, Hold
 
-Device = tuple[str, str]  # UUID of the GPU, id of the instance or ""
-MISSING = 3  # rounds without a device on its node's page, until it is gone
 Replicas = Callable[[str], int]  # by unit: to how many pods one device is given
 
 
@@ -49,43 +44,15 @@ class Held(msgspec.Struct):
         return (not self.ended or self.ended > began) and (not ended or self.began < ended)
 
 
-class Place(msgspec.Struct):
-    """A device of the node. profile: of an instance. unit: what it serves. made_up: no source said its name."""
-
-    unit: str
-    profile: str
-    parts: int
-    made_up: bool = False
-    missed: int = 0
-
-
-class Seats:
-    """One node. node: its uid. gpus: whole ones it is bought with. parts: of a GPU, by MIG profile."""
+class Seats(Places):
+    """One node, and who holds its devices."""
 
     def __init__(self, node: str, gpus: int, parts: Callable[[str], int]) -> None:
-        self.node = node
-        self.gpus = gpus
-        self._single = False
+        super().__init__(node, gpus, parts)
         self.replicas: Replicas = lambda _: 1
-        self.places: dict[Device, Place] = {}
         self.held: list[Held] = []
         self.wanting: dict[str, Want] = {}
-        self.records: list[Record] = []
         self.guessed = 0
-        self._parts = parts
-        self._names: dict[Device, Device] = {}  # of a source to ours, where they differ
-
-    @property
-    def single(self) -> bool:
-        """Whether MIG instances are given out as whole GPUs."""
-        return self._single
-
-    @single.setter
-    def single(self, value: bool) -> None:
-        if value != self._single:
-            self._single = value
-            for place in self.places.values():
-                place.unit = self._unit(place.profile)
 
     # What pods do
 
@@ -120,8 +87,8 @@ class Seats:
     def read(self, readings: Iterable[Reading], moment: int, names: Callable[[Name], str]) -> None:
         """What is on the node's page at a moment. names: uid of the pod of a name that is there now; "" if none."""
         devices = [each for each in readings if not each.cut]
-        seen = {self._known(each, moment) for each in devices}
-        self._lost(seen, moment)
+        seen = {self.known(each, moment) for each in devices}
+        self.lost(seen, moment)
         for each in devices:
             for name in each.holders:
                 if uid := names(name):
@@ -133,88 +100,16 @@ class Seats:
         """The cluster itself says what a waiting pod was given (DRA)."""
         want = self.wanting.pop(uid)
         for each in devices:
-            device = self._names.get((each.gpu, each.instance), (each.gpu, each.instance))
+            device = self.ours((each.gpu, each.instance))
             if device not in self.places:
-                self._add(device, each.unit, want.began, profile=each.profile, made_up=True)
+                self.add(device, each.unit, want.began, profile=each.profile, made_up=True)
             self._hold(want, device, 1, sure=True)
-
-    def restore(self, device: Device, profile: str, parts: int) -> None:
-        """A device that the ledger has open."""
-        made_up = device[0].isdecimal() or "#" in device[1]
-        self.places[device] = Place(self._unit(profile), profile, parts, made_up)
-
-    def ours(self, device: Device) -> Device:
-        """Our name of a source's device."""
-        return self._names.get(device, device)
 
     def holders(self, device: Device, began: int, ended: int) -> list[Held]:
         """Who holds one of our devices at any time between two moments."""
         return [each for each in self.held if each.device == device and each.meets(began, ended)]
 
     # How it is done
-
-    def _known(self, reading: Reading, moment: int) -> Device:
-        """Our name of the device; noted if it is new."""
-        theirs, unit = reading.device, self._unit(reading.profile)
-        device = self._names.get(theirs, theirs)
-        if device not in self.places:
-            device = self._names[theirs] = self._match(theirs, unit)
-        place = self.places.get(device)
-        if place is not None and place.profile != reading.profile:  # another one that was given the same number
-            self._ended("instance", (self.node, *device), moment)
-            place = None
-        if place is None:
-            self._add(device, unit, moment, profile=reading.profile)
-        else:
-            place.missed = 0
-        return device
-
-    def _unit(self, profile: str) -> str:
-        return mig.canonical(profile) if profile and not self._single else GPU
-
-    def _match(self, theirs: Device, unit: str) -> Device:
-        """A made-up device that a source's new one may be; else its own name."""
-        taken = set(self._names.values())
-        gpus = {gpu: name for (gpu, _), (name, _) in self._names.items()}
-        named = {name for name, _ in taken}
-        numbers = sorted({gpu for gpu, _ in self.places if gpu.isdecimal() and gpu not in named})
-        there = any(gpu == theirs[0] for gpu, _ in self.places)
-        gpu = gpus.get(theirs[0]) or (theirs[0] if there or not numbers else numbers[0])
-        free = [device for device, place in self.places.items()
-                if place.made_up and place.unit == unit and device not in taken and device[0] == gpu]  # fmt: skip
-        return free[0] if free else (gpu, theirs[1])
-
-    def _add(self, device: Device, unit: str, moment: int, *, profile: str = "", made_up: bool = False) -> None:
-        gpu, instance = device
-        parts = WHOLE
-        if not any(known == gpu for known, _ in self.places):
-            self.records.append(Gpu(node=self.node, gpu=gpu, began=moment))
-        if instance:
-            parts = self._parts(profile or unit)
-            self.records.append(Instance(node=self.node, gpu=gpu, instance=instance, profile=profile or unit,
-                                         parts=parts, began=moment))  # fmt: skip
-        self.places[device] = Place(unit, profile or (unit if instance else ""), parts, made_up)
-
-    def _lost(self, seen: set[Device], moment: int) -> None:
-        """Note what is missing. A GPU is gone after some rounds; as it is cut anew, what it was cut into is at once.
-
-        What was made up and is known to no source stays.
-        """
-        gpus = {gpu for gpu, _ in seen}
-        for device, place in list(self.places.items()):
-            if device in seen or (place.made_up and device not in self._names.values()):
-                continue
-            place.missed += 1
-            if device[0] not in gpus and place.missed < MISSING:
-                continue
-            del self.places[device]
-            if device[1]:
-                self._ended("instance", (self.node, *device), moment)
-            if not any(gpu == device[0] for gpu, _ in self.places):
-                self._ended("gpu", (self.node, device[0]), moment)
-
-    def _ended(self, kind: Kind, subject: tuple[str, ...], moment: int) -> None:
-        self.records.append(Ended(kind=kind, subject=subject, moment=moment, exact=False, why="Missing"))
 
     def _told(self, uid: str, device: Device) -> None:
         """A source names a pod as a device's holder."""
@@ -242,9 +137,8 @@ class Seats:
         wrong.sure = True
 
     def _exchange(self, one: Device, other: Device) -> None:
-        """What sources call by either name is from now on the other."""
-        theirs = {ours: name for name, ours in self._names.items()}
-        self._names[theirs.get(one, one)], self._names[theirs.get(other, other)] = other, one
+        """What sources call by either name is from now on the other, for those who wait too."""
+        self.turn(one, other)
         turned = {one: other, other: one}
         for want in self.wanting.values():
             want.named = [turned.get(each, each) for each in want.named]
@@ -316,10 +210,10 @@ class Seats:
             if each.device in load and each.meets(began, ended):
                 load[each.device] += each.weight
         best = min(load, key=lambda device: (load[device] >= room, device in kept, load[device]), default=None)
-        if best is not None and ((load[best] < room and best not in kept) or not self._may_add(unit)):
+        if best is not None and ((load[best] < room and best not in kept) or not self.may_add(unit)):
             return best
-        device = self._new(unit)
-        self._add(device, unit, began, profile="" if unit == GPU else unit, made_up=True)
+        device = self.new(unit)
+        self.add(device, unit, began, profile="" if unit == GPU else unit, made_up=True)
         return device
 
     def _kept(self, unit: str, began: int, last: Device | None = None) -> set[Device]:
@@ -332,26 +226,6 @@ class Seats:
             room.sort(key=lambda device: device == last)
             found.update(room[: max(each.amounts.get(unit, 0) - len(each.named), 0)])
         return found
-
-    def _may_add(self, unit: str) -> bool:
-        """Whether there may be a device that no source told of."""
-        gpus = {gpu for gpu, _ in self.places}
-        if unit == GPU:
-            return len(gpus) < self.gpus
-        return len(gpus) < self.gpus or any(self._left(gpu) >= self._parts(unit) for gpu in gpus)
-
-    def _left(self, gpu: str) -> int:
-        return WHOLE - sum(place.parts for device, place in self.places.items() if device[0] == gpu)
-
-    def _new(self, unit: str) -> Device:
-        gpus = sorted({gpu for gpu, _ in self.places})
-        number = next(each for each in range(len(gpus) + 1) if str(each) not in gpus)
-        if unit == GPU:
-            return str(number), ""
-        parts = self._parts(unit)
-        gpu = next((each for each in gpus if self._left(each) >= parts), str(number))
-        taken = {instance for known, instance in self.places if known == gpu}
-        return gpu, next(name for place in range(len(taken) + 1) if (name := f"{unit}#{place}") not in taken)
 
     def _hold(self, want: Want, device: Device, weight: int, *, sure: bool) -> None:
         place = self.places.get(device)
