@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from plimsoll.agents.meter.book import Book
 from plimsoll.agents.meter.gateway import Gateway
 from plimsoll.agents.meter.run import Meter, Settings
 from plimsoll.cost.store import open_store
@@ -112,10 +113,10 @@ def exporter(api: Api) -> Iterator[Exporter]:
 @contextmanager
 def running(api: Api, folder: Path, *, gateway: Gateway | None = None,
             error: list[PlimsollError] | None = None, **more: Any) -> Iterator[Meter]:  # fmt: skip
-    settings = Settings(place=str(folder / "ledger"), round=0.2, costs=0, retention=DAY, **more)
+    settings = Settings(round=0.2, costs=0, **more)
     stop = Event()
     with Client(kubeconfig(folder, api.url)) as client:
-        meter = Meter(client, None, settings, None, gateway)
+        meter = Meter(client, None, settings, Book(str(folder / "ledger"), settings.name, DAY), None, gateway)
 
         def run() -> None:
             try:
@@ -228,6 +229,26 @@ def test_who_may_not_list_pods_says_so_and_writes_no_time_watched(api: Api, tmp_
         assert meter.trouble == ""
 
 
+def test_who_is_told_to_stop_while_the_ledger_is_away_stops(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_node(api)
+    put_pod(api, "over", done=True)
+    asked = Event()
+
+    def away(*_: object) -> set[str]:
+        asked.set()
+        raise ClusterError("the ledger's database went away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("plimsoll.agents.meter.run.billed", away)
+        with running(api, tmp_path):
+            assert asked.wait(20)
+    assert rows(tmp_path, "SELECT COUNT(*) FROM pods") == [(0,)]
+    with running(api, tmp_path):  # it is told again
+        until(tmp_path, "SELECT name FROM pods", [("over",)])
+
+
 def test_a_ledger_of_another_cluster_is_refused(api: Api, tmp_path: Path) -> None:
     put_node(api)
     with running(api, tmp_path) as meter:
@@ -244,6 +265,8 @@ def test_a_ledger_of_another_cluster_is_refused(api: Api, tmp_path: Path) -> Non
             while not errors and time.monotonic() < deadline:
                 time.sleep(0.02)
     assert "another cluster's ledger" in str(errors[0])
+    assert rows(tmp_path, "SELECT name FROM nodes") == [("n",)]
+    assert rows(tmp_path, "SELECT COUNT(*) FROM marks") == [(0,)]
 
 
 def test_requests_of_a_gateway_are_written_once_over_restarts(api: Api, tmp_path: Path) -> None:

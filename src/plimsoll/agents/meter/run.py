@@ -100,10 +100,13 @@ class Meter:
         self._uids: dict[tuple[str, str, str], str] = {}
         self._waiting: list[Told] | None = []  # pods of the first list, None once it was taken
         self._counters: dict[str, float] = {}
-        self._listed: set[str] | None = set()  # uids of nodes of the first list, None once it was looked at
+        # uids of nodes of the first list, None once it was looked at, or where there is nothing to look for
+        self._listed: set[str] | None = None if settings.node or settings.anew or not found.nodes else set()
+        self._unasked = False  # the end came before the ledger said which pods it knows
 
     def run(self, stop: Event) -> None:
         """Until told to stop. Raises ClusterError where the API server does not answer at the beginning."""
+        self._stop = stop
         self._watches.start()
         began = self._clock.now()
         self._cluster = Cluster(
@@ -195,7 +198,7 @@ class Meter:
         """Raises InputError where the first list has none of the nodes that the ledger has open: that is of another
         cluster, whose nodes this meter would bring to an end."""
         opened = {each.uid for each in self._opened.nodes}
-        if self._listed is None or self.settings.node or self.settings.anew or not opened:
+        if self._listed is None:
             return
         if event.change == "ADDED":
             self._listed.add(text(event.obj, "metadata", "uid"))
@@ -223,7 +226,9 @@ class Meter:
                 return
             except PlimsollError as error:
                 _log.warning("the ledger cannot be asked, and is asked again: %s", error)
-                time.sleep(1)
+                if self._stop.wait(1):
+                    self._unasked = True  # told again to whoever goes on
+                    return
 
     def _over(self, event: Over) -> None:
         """A round is over: what the one before read has its holders by now."""
@@ -269,6 +274,9 @@ class Meter:
     # Writing
 
     def _write(self, began: int) -> bool:
+        """Write what is new, once it is sure that this ledger is ours and which pods it has."""
+        if self._listed is not None or self._unasked:
+            return False
         records: list[Record] = list(self._cluster.drain())
         seen = self._watches.seen
         if self.ready and seen > began:
