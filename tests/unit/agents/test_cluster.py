@@ -49,3 +49,20 @@ def test_another_machine_takes_the_name(told: bool, written: bool) -> None:
     ends = [(each.subject, each.moment) for each in records if isinstance(each, Ended) and each.kind == "node"]
     assert ends == [(("first",), (5 if told else 4) * SECOND), (("second",), 9 * SECOND)]
     assert not cluster.seats
+
+
+@pytest.mark.parametrize("labelled", [True, False], ids=["written", "not yet written"])
+def test_what_was_before_a_restart_is_told_once_more(labelled: bool) -> None:
+    """A meter that begins again lists what is there, then hears what was since it stood."""
+    cluster = Cluster(None, lambda *_: "", Fold(15 * SECOND), started=0, patience_ms=90 * SECOND)
+    now = node("second", 5)
+    if not labelled:
+        now["metadata"]["labels"], now["status"] = {}, {}
+    cluster.take(kinds.NODE, "ADDED", now, 9 * SECOND)
+    cluster.take(kinds.NODE, "MODIFIED", node("first", 2), 9 * SECOND)
+    cluster.take(kinds.NODE, "DELETED", node("first", 3), 9 * SECOND)
+    cluster.take(kinds.NODE, "MODIFIED", node("second", 6), 9 * SECOND)
+    records = cluster.drain()
+    assert [each.uid for each in records if isinstance(each, Node)] == ["second"]
+    assert not [each for each in records if isinstance(each, Ended)]
+    assert list(cluster.seats) == ["spot-1"]

@@ -171,12 +171,14 @@ class Cluster:
         title, uid = name(node), text(node, "metadata", "uid")
         before = self._nodes.get(title)
         self._unmet.pop(uid, None)
-        if before and before[1] and before[1] != uid and not gone:  # another machine of the same name
+        if before and (before[1] or text(before[0], "metadata", "uid")) != uid:  # another machine of the same name
+            if gone or _version(node) < _version(before[0]):
+                return  # that which was there before, told once more
             made = nodes.millis(text(node, "metadata", "creationTimestamp"))
             self._node_gone(title, before[1], min(now, made or now), {})  # it was gone by then, whenever we looked
             before = None
         if gone:
-            if before and (before[1] or uid) == uid:
+            if before:
                 self._node_gone(title, before[1], now, node)
             return
         self._nodes[title] = node, before[1] if before else ""
