@@ -149,9 +149,9 @@ def test_lines_are_given_once_and_whole(log: Path) -> None:
     log.write_bytes(line(0) + line(1)[:9])
     assert ids(gateway.read()) == ["r0"]
     with log.open("ab") as file:
-        file.write(line(1)[9:] + b"not json\n" + b"2026-11-24T10:00:00Z stdout F " + line(2))
+        file.write(line(1)[9:] + b"not json\n" + b'{"model": "\xff"}\n' + b"2026-11-24T10:00:00Z stdout F " + line(2))
     assert ids(gateway.read()) == ["r1", "r2"]
-    assert (gateway.read(), gateway.malformed) == ([], 1)
+    assert (gateway.read(), gateway.malformed) == ([], 2)
 
 
 def test_a_rotated_log_is_read_to_its_end_first(log: Path) -> None:

@@ -118,7 +118,7 @@ def parse(line: bytes, fields: Fields, models: Mapping[str, str]) -> Request | N
     """The request of a line; None where it tells of no tokens. Raises Refused where it cannot be understood."""
     try:
         told = msgspec.json.decode(_RUNTIME.sub(b"", line, count=1))
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused("no JSON") from None
     if not isinstance(told, dict):
         raise Refused("no object")
