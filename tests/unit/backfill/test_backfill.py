@@ -13,7 +13,7 @@ import pytest
 from plimsoll.backfill.run import Job, run
 from plimsoll.backfill.state import Summary
 from plimsoll.cost.bill import Bill, Query, bill
-from plimsoll.cost.ledger import Ledger
+from plimsoll.cost.ledger import Keeper, Ledger
 from plimsoll.cost.sample import Record, key
 from plimsoll.cost.schema import TABLES
 from plimsoll.cost.store import Store, open_store
@@ -145,11 +145,14 @@ class Dying(Ledger):
         super().__init__(store)
         self.days = days
 
-    def write(self, records: Iterable[Record], meter: str = "", cursors: Mapping[str, str] | None = None) -> None:
+    def write(
+        self, records: Iterable[Record], meter: str = "", cursors: Mapping[str, str] | None = None,
+        keeper: Keeper | None = None,
+    ) -> None:  # fmt: skip
         if not self.days:
             raise Killed
         self.days -= 1
-        super().write(records, meter, cursors)
+        super().write(records, meter, cursors, keeper)
 
 
 def test_stopped_anywhere_and_begun_again_it_is_the_same(tmp_path: Path) -> None:
