@@ -100,7 +100,7 @@ def test_too_little_measured_is_exit_3_after_the_bill(place: Path) -> None:
         (("--window", WINDOW, "--since", "7d"), "not both"),
         (("--min-coverage", "2"), "0<=x<=1"),
         (("--by", "colour"), "is not one of"),
-        (("-n", "-1"), "x>=0"),
+        (("-n", "-1"), "range 0<=x"),
     ],
 )
 def test_what_cannot_be_meant(place: Path, args: tuple[str, ...], said: str) -> None:
