@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from plimsoll.cost import lines
-from plimsoll.cost.bill import Query, divided
+from plimsoll.cost.bill import Query, divided, watched
 from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.lost import REASONS
 from plimsoll.cost.price import Tariff
@@ -137,7 +137,8 @@ def find(ledger: Ledger, name: str, uid: str = "") -> Found:
 
 
 def job(ledger: Ledger, tariff: Tariff, found: Found, *, split: Split = "measured", checkpoint: int = 0) -> Job:
-    """What a job did and cost from its first pod's schedule until it ended, or the meters' last moment.
+    """What a job did and cost from its first pod's schedule until it ended, or the meters' last moment; of the time
+    before a meter first watched it costs nothing here, as in every bill.
 
     checkpoint: milliseconds between two checkpoints: a pod that was pushed out lost at most its last so many. 0: all.
     """
@@ -147,7 +148,7 @@ def job(ledger: Ledger, tariff: Tariff, found: Found, *, split: Split = "measure
         told = _told(ledger, found.key, horizon)
         began = min(row["began"] for row in told)
         ended = max(began + 1, *(min(row["ended"] or horizon, horizon) for row in told))
-        query = Query(by="job", began=began, ended=ended, split=split)
+        query = watched(ledger, Query(by="job", began=began, ended=ended, split=split))
         rates = divided(ledger, tariff, query, horizon)
         for sql in lines.classes(table=False):
             store.run(sql)

@@ -6,11 +6,12 @@ from random import Random
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from plimsoll.cost.bill import Query, bill
 from plimsoll.cost.job import GONE, Job, find, job
 from plimsoll.cost.ledger import Ledger
-from plimsoll.cost.sample import HOUR, Ended, Record, Running, measured
+from plimsoll.cost.sample import HOUR, Ended, Gpu, Node, Record, Running, measured
 from plimsoll.cost.store import open_store
 from plimsoll.errors import IncompleteError, InputError
 from tests.unit.cost.test_shares import END, GPU, TARIFF, node, pod
@@ -132,3 +133,13 @@ def test_a_job_costs_what_its_line_of_the_bill_says(seed: int) -> None:
         exact = job(ledger, TARIFF_OF_TRUTH, find(ledger, line.key, line.id), split="even")
         even = bill(ledger, TARIFF_OF_TRUTH, Query(by="job", began=0, ended=truth.horizon, split="even")).lines
         assert abs(exact.cost - next(each.cost for each in even if each.id == line.id)) <= 1
+
+
+def test_what_no_meter_watched_costs_nothing(ledger: Ledger) -> None:
+    """As in the bill: a job that is older than the first meter pays from then on."""
+    ledger.write(
+        [each if not isinstance(each, (Node, Gpu)) else replace(each, began=START - 5 * HOUR) for each in node()]
+    )
+    ledger.write(member("a", -2, 3))
+    found = ask(ledger)
+    assert (found.cost, found.phases[-1].ended) == (3 * GPU, START + 3 * HOUR)
