@@ -66,8 +66,10 @@ def serving(folder: Path, samples: Iterable[Exposed], *flags: str) -> Iterator[s
     config.write_text("scrape_configs: []\n")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    argv: list[str | Path] = [prometheus, f"--config.file={config}", f"--storage.tsdb.path={data}", "--storage.tsdb.retention.time=100y",
-            f"--web.listen-address=127.0.0.1:{port}", "--log.level=error", *flags]  # fmt: skip
+    argv: list[str | Path] = [
+        prometheus, f"--config.file={config}", f"--storage.tsdb.path={data}", "--storage.tsdb.retention.time=100y",
+        f"--web.listen-address=127.0.0.1:{port}", "--log.level=error", *flags,
+    ]  # fmt: skip
     with (folder / "prometheus.log").open("w") as log:
         server = subprocess.Popen(argv, stdout=log, stderr=log)
         try:

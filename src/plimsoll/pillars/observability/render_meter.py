@@ -76,8 +76,9 @@ def meter_notes(platform: Platform) -> Iterator[str]:
     if meter.ledger.postgresql:
         secret = meter.ledger.postgresql
         yield (
-            f"Secret {space}/{secret.secret_name} must hold the ledger's address under {secret.key}: kubectl -n {space} "
-            f"create secret generic {secret.secret_name} --from-literal={secret.key}=postgresql://USER:PASSWORD@HOST/DATABASE"
+            f"Secret {space}/{secret.secret_name} must hold the ledger's address under {secret.key}: kubectl "
+            f"-n {space} create secret generic {secret.secret_name} "
+            f"--from-literal={secret.key}=postgresql://USER:PASSWORD@HOST/DATABASE"
         )
     else:
         yield (
