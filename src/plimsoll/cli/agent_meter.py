@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 @click.option("--discovery", metavar="URL", envvar="PLIMSOLL_DISCOVERY", show_envvar=True,
               help="Where exporters and model servers are, in the form of Prometheus' HTTP service discovery. "
               "Default: the pods that the cluster has.")  # fmt: skip
-@click.option("--every", type=click.FloatRange(1, 300), default=15.0, show_default=True, metavar="SECONDS",
-              help="From one reading to the next.")  # fmt: skip
+@click.option("--every", type=click.FloatRange(1, 300), default=30.0, show_default=True, metavar="SECONDS",
+              help="From one reading to the next; exporters read their GPUs no more often.")  # fmt: skip
 @click.option("--costs-every", type=click.FloatRange(0, 86_400), default=300.0, show_default=True, metavar="SECONDS",
               help="From one look at costs to the next, for /metrics; 0 for never.")  # fmt: skip
 @click.option("--patience", type=click.FloatRange(0, 3600), default=90.0, show_default=True, metavar="SECONDS",

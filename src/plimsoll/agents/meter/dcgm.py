@@ -128,10 +128,10 @@ class Pages:
                 number = _stamped(row[end + 2 :]) * factor
             if not isfinite(number):
                 continue
-            values = found.get(line.device)
+            device, _, _, pod = line
+            values = found.get(device)
             if values is None:
-                values = found[line.device] = Values(line)
-            pod = line.pod
+                values = found[device] = Values(line)
             if pod is not None and pod not in values.pods:
                 values.pods.append(pod)
             if own:

@@ -6,6 +6,7 @@ what happened in between is told by the API server, and everything that is told 
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -37,7 +38,7 @@ from plimsoll.kube.objects import Obj, text
 from plimsoll.spec.model import Platform
 
 _log = logging.getLogger(__name__)
-_WRITE = 5.0  # seconds between writes while there is something
+_WRITE = 10.0  # seconds between writes while there is something
 _MOST = 5000  # events taken before what they made is written
 _PENDING_MAX = 1_000_000  # records that wait for a ledger that is away; then events wait, too
 _TOKENS, _WANTING, _GATEWAY = "tokens", "wanting", "gateway"  # cursors that are no resourceVersion
@@ -54,7 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str = "meter"
-    round: float = 15.0
+    round: float = 30.0  # as dcgm-exporter reads its GPUs
     costs: float = 300.0
     patience: float = 90.0
     node: str = ""
@@ -106,6 +107,7 @@ class Meter:
 
     def run(self, stop: Event) -> None:
         """Until told to stop. Raises ClusterError where the API server does not answer at the beginning."""
+        collect_rarely()
         self._stop = stop
         self._watches.start()
         began = self._clock.now()
@@ -309,6 +311,11 @@ class Meter:
         """Why the bill may fall behind, a line each; "" if all is well."""
         found = [f"{what}: {why}" for what, why in sorted(self._watches.trouble.items())]
         return "\n".join([*found, *([f"ledger: {self._book.trouble}"] if self._book.trouble else [])])
+
+
+def collect_rarely() -> None:
+    """Pods are many, live long and have no cycles: by default a seventh of all work would be to look through them."""
+    gc.set_threshold(200_000, 20, 100)
 
 
 def _standing(name: str) -> Callable[[Ledger], tuple[dict[str, str], Open, int]]:

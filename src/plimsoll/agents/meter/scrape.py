@@ -20,7 +20,7 @@ from plimsoll.kube.served import vllm_container
 PAGE_MAX = 32 << 20
 _TIMEOUT = 5.0  # seconds without a byte
 _LONGEST = 10.0  # seconds for one page: who sends a byte now and then may not keep all others waiting
-_WORKERS = 8
+_WORKERS = 4  # more of them wait for each other
 _EXPORTERS = ("nvidia-dcgm-exporter", "dcgm-exporter")
 _EXPORTER_PORT, _SERVER_PORT = 9400, 8000
 _NODE_LABELS = ("node", "__meta_kubernetes_pod_node_name", "__meta_kubernetes_node_name")

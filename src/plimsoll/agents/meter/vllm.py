@@ -1,6 +1,6 @@
 """What a vLLM server tells of its work: its `/metrics` page, read for the few series that are needed of it.
 
-A page has some 600 lines and hundreds of servers are read every 15 seconds, so nothing is parsed but those series.
+A page has some 600 lines and hundreds of servers are read every 30 seconds, so nothing is parsed but those series.
 What vLLM renamed over its versions (0.8 to 0.33) is known here and nowhere else:
 
 - Prompt tokens found in a cache: `prompt_tokens_cached_total` since 0.16; before, `prefix_cache_hits_total`, which
