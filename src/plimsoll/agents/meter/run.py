@@ -35,6 +35,7 @@ from plimsoll.errors import InputError, PlimsollError
 from plimsoll.kube import kinds
 from plimsoll.kube.client import Client
 from plimsoll.kube.objects import Obj, text
+from plimsoll.spec import derive
 from plimsoll.spec.model import Platform
 
 _log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class Meter:
         self._cursors = {name: value for name, value in cursors.items() if name not in (_TOKENS, _WANTING, _GATEWAY)}
         self._stood = cursors
         self._watches = Watches(client, self._clock, self._events, self._cursors, settings.node)
-        self._targets = Targets()
+        self._targets = Targets(derive.team_of_namespace(platform) if platform else ())
         self._rounds = Rounds(self._clock, self._events, self._targets, every=settings.round,
                               discovery=settings.discovery, node=settings.node, local=local,
                               devices=not settings.watch_only)  # fmt: skip
