@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import duckdb
-
 from plimsoll.cost.duck import Duck
 from plimsoll.cost.ledger import BATCH, Ledger
 from plimsoll.cost.schema import FLOWS, TABLES, Table
 from plimsoll.cost.store import Store
-from plimsoll.errors import InputError
+from plimsoll.errors import ClusterError, InputError
 
 PARQUET = "FORMAT parquet, COMPRESSION zstd"
 Progress = Callable[[str, int, int], None]  # what it is at, how many are done, how many there are
@@ -75,8 +73,8 @@ def copy(store: Duck, sql: str, path: Path, options: str = PARQUET) -> None:
     """Write what a query gives to a file. Raises InputError where that fails."""
     try:
         store.run(f"COPY ({sql}) TO {quoted(str(path))} ({options})")
-    except duckdb.IOException as error:
-        what = str(error).splitlines()[0].removeprefix("IO Error: ")
+    except ClusterError as error:
+        what = error.what.partition(": ")[2].removeprefix("IO Error: ")
         raise InputError(f"cannot write it: {what}", where=str(path)) from None
 
 

@@ -36,7 +36,7 @@ STAND_INS: dict[str, Any] = {
     "Freeze.from": "1970-01-01", "Freeze.until": "9999-12-31",
     "Waiver.check": "GPU000", "Waiver.target": "*", "Waiver.owner": "not known", "Waiver.reason": "not known",
     "Waiver.until": "1970-01-01",
-    "Meter.image": "not-known", "LedgerSecret.secret_name": "not-known",
+    "Meter.image": "not-known", "LedgerSecret.secretName": "not-known",
 }  # fmt: skip
 
 

@@ -209,7 +209,9 @@ def test_wrong_paths_get_one_line_and_health_says_what_is_wrong(server: Telemetr
 def test_prometheus_asks_the_telemetry_for_its_targets() -> None:
     read = yaml.safe_load(prometheus.config("127.0.0.1:9", alertmanager="127.0.0.1:8"))
     assert read["rule_files"] == ["rules/*.yml"]
-    assert {each["honor_labels"]: each["http_sd_configs"][0]["url"] for each in read["scrape_configs"]} == {
+    *asked, more = read["scrape_configs"]
+    assert more["file_sd_configs"][0]["files"] == ["targets/*.json"]
+    assert {each["honor_labels"]: each["http_sd_configs"][0]["url"] for each in asked} == {
         False: "http://127.0.0.1:9/sd?honoured=false",
         True: "http://127.0.0.1:9/sd?honoured=true",
     }
