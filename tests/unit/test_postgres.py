@@ -14,17 +14,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from plimsoll.errors import LabError
-from tests.postgres import Server, forget
+from tests.postgres import Server, forget, given
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    try:
-        made = Server(durable=True)
-    except LabError as error:
-        pytest.skip(f"{error}; {error.hint}")
-    with made:
+    with given(durable=True) as made:
         yield made
 
 

@@ -11,8 +11,8 @@ from plimsoll.agents.meter.book import Book
 from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.sample import HOUR, Node, Record, Usage, Watch
 from plimsoll.cost.store import open_store
-from plimsoll.errors import ClusterError, InputError, LabError
-from tests.postgres import Server
+from plimsoll.errors import ClusterError, InputError
+from tests.postgres import given
 
 T = 1_795_600_000_000 // HOUR * HOUR
 DAY = 24 * HOUR
@@ -147,11 +147,7 @@ def test_merging_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_database_that_goes_and_comes_back(impatient: None) -> None:
-    try:
-        server = Server(durable=True)
-    except LabError as error:
-        pytest.skip(f"{error}: {error.hint}")
-    with server:
+    with given(durable=True) as server:
         kept = Book(server.database(), "m", DAY)
         assert kept.write([node("a")], {"pods": "1"})
         server.kill()

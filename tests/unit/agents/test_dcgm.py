@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -15,7 +14,7 @@ from plimsoll.kube.objects import Obj
 from plimsoll.lab.telemetry import dcgm
 from plimsoll.lab.telemetry.exporter import exporter
 from plimsoll.lab.telemetry.gpus import observe
-from tests.recorded import SHARED
+from tests.recorded import shared
 from tests.unit.lab.telemetry_objects import T0, node, pod
 
 A, B = ("team", "a"), ("team", "b")
@@ -24,10 +23,7 @@ RATIO = "DCGM_FI_DEV_GPU_UTIL_RATIO"
 
 
 def recorded(name: str) -> bytes:
-    path: Path = SHARED / "real" / "metrics" / name
-    if not path.exists():
-        pytest.skip(f"needs {name} of ../shared/samples/real/metrics, which a clone does not have; CI has it")
-    return path.read_bytes()
+    return shared(f"real/metrics/{name}").read_bytes()
 
 
 def read(page: str | bytes) -> dict[tuple[str, str], Reading]:

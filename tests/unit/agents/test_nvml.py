@@ -19,7 +19,7 @@ from plimsoll.agents.meter.podresources import Held
 from plimsoll.agents.meter.reading import Pod, Reading, Share
 from plimsoll.cost.sample import parts as parts_of
 from plimsoll.errors import IncompleteError
-from tests.recorded import SHARED
+from tests.recorded import shared
 from tests.unit.agents import libnvml
 from tests.unit.agents.libnvml import MIB, Card, Library, Part, put, recorded
 
@@ -410,9 +410,6 @@ def test_who_holds_what_as_the_kubelet_says(setup: Setup, device: Held, holds: l
 # Recordings
 
 
-RECORDINGS = SHARED / "real" / "nvidia-smi"
-
-
 @pytest.mark.parametrize("state", ["idle", "load"])
 @pytest.mark.parametrize(
     ("name", "sku", "profiles"),
@@ -425,9 +422,7 @@ RECORDINGS = SHARED / "real" / "nvidia-smi"
 def test_recorded_cards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, sku: str, profiles: list[str], state: str
 ) -> None:
-    path = RECORDINGS / f"capture_linux-x86_64__{name}__590.48.01.txt"
-    if not path.is_file():
-        pytest.skip("needs ../shared/samples/real/nvidia-smi, which a clone does not have; CI has it")
+    path = shared(f"real/nvidia-smi/capture_linux-x86_64__{name}__590.48.01.txt")
     library = recorded(path, state)
     put(monkeypatch, library)
     (card,) = library.cards

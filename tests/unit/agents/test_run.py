@@ -26,17 +26,8 @@ from tests.unit.kube.writable import Api, refusal, serving
 DAY = 24 * 3_600_000
 
 
-@pytest.fixture
-def api() -> Iterator[Api]:
-    with serving() as found:
-        yield found
-
-
 @pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plimsoll.kube.watching._BACK_OFF", (0.0, 0.0))
-    monkeypatch.setattr("plimsoll.agents.meter.watches._PAUSE", 0.05)
-    monkeypatch.setattr("plimsoll.agents.meter.watches._ASKED_EVERY", 0.05)
+def writing_often(hurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("plimsoll.agents.meter.run._WRITE", 0.1)
 
 

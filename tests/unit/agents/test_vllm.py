@@ -14,7 +14,7 @@ from plimsoll.agents.meter.vllm import Engine, read
 from plimsoll.errors import InputError
 from plimsoll.lab.telemetry import queue
 from plimsoll.lab.telemetry.vllm import page as vllm_page
-from tests.recorded import SHARED
+from tests.recorded import shared
 
 T = 1_764_547_200_000
 PAGE = b"""# HELP vllm:prompt_tokens_total Number of prefill tokens processed.
@@ -31,10 +31,7 @@ process_start_time_seconds 1.7740113846e+09
 
 
 def real(name: str) -> bytes:
-    path = SHARED / name
-    if not path.is_file():
-        pytest.skip(f"no {name} beside the checkout; put the samples into ../shared to run this")
-    return path.read_bytes()
+    return shared(name).read_bytes()
 
 
 @pytest.mark.parametrize(

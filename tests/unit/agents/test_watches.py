@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from queue import Empty, Queue
 
@@ -16,22 +15,12 @@ from plimsoll.kube import kinds
 from plimsoll.kube.client import Client
 from plimsoll.kube.objects import name, text
 from tests.unit.kube.test_client import kubeconfig
-from tests.unit.kube.writable import Api, refusal, serving
+from tests.unit.kube.writable import Api, refusal
 
 PODS = "/api/v1/pods"
 
 
-@pytest.fixture
-def api() -> Iterator[Api]:
-    with serving() as found:
-        yield found
-
-
-@pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plimsoll.kube.watching._BACK_OFF", (0.0, 0.0))
-    monkeypatch.setattr("plimsoll.agents.meter.watches._PAUSE", 0.05)
-    monkeypatch.setattr("plimsoll.agents.meter.watches._ASKED_EVERY", 0.05)
+pytestmark = pytest.mark.usefixtures("hurried")
 
 
 class Fed:

@@ -16,7 +16,7 @@ from plimsoll.backfill.ask import Source, Stretch
 from plimsoll.backfill.devices import Device, Hosts
 from plimsoll.backfill.gauges import Grid, Values
 from plimsoll.kube.prometheus import Prometheus
-from tests.recorded import SHARED
+from tests.recorded import SHARED, shared
 from tests.unit.backfill.past import HOUR, MINUTE, START
 from tests.unit.kube.promserver import Exposed, serving
 
@@ -166,9 +166,9 @@ def test_a_page_reads_as_the_meter_reads_it(server: Prometheus, title: str, hono
 
 @pytest.mark.parametrize("honor", [False, True])
 def test_real_pages_read_as_the_meter_reads_them(server: Prometheus, honor: bool) -> None:
+    shared("real/metrics")
     pages = real()
-    if not pages:
-        pytest.skip(f"no recordings of exporters in {SHARED}/real/metrics")
+    assert pages
     for title, page in pages.items():
         if "empty" not in title:
             check(server, title, page, honor=honor)

@@ -13,8 +13,8 @@ import pytest
 
 from tests.unit.backfill.past import HOUR, START
 from tests.unit.backfill.test_backfill import pod, small
+from tests.unit.kube.answering import answering
 from tests.unit.kube.promserver import serving
-from tests.unit.kube.test_prometheus import answering
 
 WINDOW = "2025-12-01,2025-12-01T03:00:00Z"  # from START
 PLATFORM = """

@@ -8,18 +8,13 @@ import pytest
 
 from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.store import open_store
-from plimsoll.errors import LabError
-from tests.postgres import Server
+from tests.postgres import Server, given
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     """A PostgreSQL server that is gone afterwards."""
-    try:
-        server = Server()
-    except LabError as error:
-        pytest.skip(f"{error}: {error.hint}")
-    with server:
+    with given() as server:
         yield server
 
 

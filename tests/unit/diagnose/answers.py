@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from plimsoll.cost.sample import HOUR
 from plimsoll.diagnose.queries import DEVICE, DEVICE_RATES, ENGINE, HOLDERS, POD, filled, slowed
 from tests.unit.diagnose.scene import CORES, END, MODEL, RUNS, START, STEP, Load, Run, engine, load, owner, uuid
+from tests.unit.kube.answering import Reply, answering
 
 Series = tuple[dict[str, str], list[tuple[float, float]]]
 _FILL = {"rate": "600s", "span": "86400s", "namespaces": 'namespace=~"batch|chat|training|vision"'}
@@ -101,36 +99,11 @@ def answer(verb: str, values: dict[str, str]) -> dict[str, Any]:
 
 
 @contextmanager
-def serving() -> Iterator[tuple[str, list[str]]]:
-    """The address of a server that answers, and the queries it was asked."""
-    asked: list[str] = []
+def serving() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """The address of a server that answers, and what it was asked."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def _answer(self, text: str) -> None:
-            values = {name: each[0] for name, each in parse_qs(text).items()}
-            asked.append(values["query"])
-            verb = urlsplit(self.path).path.partition("/api/v1/")[2]
-            body = json.dumps({"status": "success", "data": answer(verb, values)}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def reply(verb: str, values: dict[str, str]) -> Reply:
+        return 200, json.dumps({"status": "success", "data": answer(verb, values)}).encode()
 
-        def do_GET(self) -> None:
-            self._answer(urlsplit(self.path).query)
-
-        def do_POST(self) -> None:
-            self._answer(self.rfile.read(int(self.headers["Content-Length"])).decode())
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing: a test's output is its own."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(reply) as found:
+        yield found

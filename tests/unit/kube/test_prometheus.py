@@ -5,12 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from hypothesis import given
@@ -19,46 +15,11 @@ from hypothesis import strategies as st
 from plimsoll.errors import ClusterError, InputError
 from plimsoll.kube import prometheus
 from plimsoll.kube.prometheus import POINTS_MAX, Prometheus, Series, TooMuch
-from tests.recorded import SHARED
+from tests.recorded import shared
+from tests.unit.kube.answering import Reply, answering
 from tests.unit.kube.promserver import Exposed, serving
 
 START = 1_764_547_200.0
-Reply = tuple[int, bytes]
-
-
-@contextmanager
-def answering(reply: Callable[[str, dict[str, str]], Reply]) -> Iterator[tuple[str, list[dict[str, str]]]]:
-    """The address of a server that answers with `reply(verb, values)`, and what it was asked."""
-    asked: list[dict[str, str]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def _answer(self, text: str) -> None:
-            values = {name: each[0] for name, each in parse_qs(text).items()}
-            asked.append(values | {"method": self.command, "authorization": self.headers.get("Authorization", "")})
-            status, body = reply(urlsplit(self.path).path.partition("/api/v1/")[2], values)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def do_GET(self) -> None:
-            self._answer(urlsplit(self.path).query)
-
-        def do_POST(self) -> None:
-            self._answer(self.rfile.read(int(self.headers["Content-Length"])).decode())
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing: a test's output is its own."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture(autouse=True)
@@ -283,9 +244,7 @@ def test_a_real_prometheus(tmp_path: Path) -> None:
 
 
 def test_answers_that_real_servers_gave() -> None:
-    path = SHARED / "real" / "metrics" / "aicr_eks_h100_prometheus_api.json"
-    if not path.is_file():
-        pytest.skip(f"no recorded answers: {path} is not there")
+    path = shared("real/metrics/aicr_eks_h100_prometheus_api.json")
     for told in json.loads(path.read_text()):
         body = json.dumps(told).encode()
         with answering(lambda *_, body=body: (200, body)) as (url, _), Prometheus(url) as server:

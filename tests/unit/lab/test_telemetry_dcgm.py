@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,11 +14,10 @@ from plimsoll.lab.telemetry.devices import inventory
 from plimsoll.lab.telemetry.exporter import exporter
 from plimsoll.lab.telemetry.fields import FIELDS
 from plimsoll.lab.telemetry.gpus import Seen, observe
-from tests.recorded import SHARED
+from tests.recorded import shared
 from tests.unit.lab.promtext import Family, parse, recorded, shapes
 from tests.unit.lab.telemetry_objects import T0, node, pod
 
-RECORDED = SHARED / "real" / "metrics"
 USE, UTIL, USED = "DCGM_FI_PROF_GR_ENGINE_ACTIVE", "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_FB_USED"
 ENERGY, POWER = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "DCGM_FI_DEV_POWER_USAGE"
 MIXED = {"nvidia.com/mig-1g.10gb": 16, "nvidia.com/mig-2g.20gb": 8, "nvidia.com/mig-3g.40gb": 8}
@@ -48,10 +46,7 @@ def by_pod(families: dict[str, Family], name: str) -> dict[str, list[float]]:
 
 
 def read(name: str) -> dict[str, set[frozenset[str]]]:
-    path: Path = RECORDED / name
-    if not path.exists():
-        pytest.skip(f"needs {path.name} of ../shared/samples/real/metrics, which a clone does not have; CI has it")
-    return recorded(path.read_text())
+    return recorded(shared(f"real/metrics/{name}").read_text())
 
 
 # ---- shape

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from plimsoll.lab.telemetry import queue, serving, vllm
 from plimsoll.lab.telemetry.queue import Server
-from tests.recorded import SHARED
+from tests.recorded import shared
 from tests.unit.lab.promtext import Family, parse, recorded, shapes
 from tests.unit.lab.telemetry_objects import T0, deployment, pod, replica
 
@@ -31,10 +31,7 @@ def value(families: dict[str, Family], name: str, **labels: str) -> float:
 
 @pytest.mark.parametrize("name", ["vllm_metrics.txt", "vllm_metrics_saturated.txt"])
 def test_every_metric_is_one_of_a_real_server_with_the_same_labels_and_buckets(name: str) -> None:
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip(f"needs ../shared/samples/{name}, which a clone does not have; CI has it")
-    theirs, text = path.read_text(), vllm.page(Server(T0), "llama", (), T0)
+    theirs, text = shared(name).read_text(), vllm.page(Server(T0), "llama", (), T0)
     shape = recorded(theirs)
     assert {metric: labels for metric, labels in shapes(text).items() if shape.get(metric) != labels} == {}
     kinds = dict(line.split(" ")[2:4] for line in theirs.splitlines() if line.startswith("# TYPE "))
