@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from importlib.resources import files
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-from plimsoll import __version__
 from plimsoll.check.model import Severity
 from plimsoll.check.run import Review
 from plimsoll.check.score import summarise
 from plimsoll.kube.nodes import allocatable, capacity, gpu_nodes
 from plimsoll.kube.objects import labels, name
+from plimsoll.report.templating import filled
 from plimsoll.report.view import affected, amount, not_read, remedy, sentence, shown, view
 
 
@@ -35,22 +34,15 @@ class Rack(NamedTuple):
 
 
 def render(review: Review, pillars: tuple[str, ...]) -> str:
-    from jinja2 import Environment, StrictUndefined  # 40 ms; only this format needs it
-
-    source = files("plimsoll.report").joinpath("templates", "report.html").read_text()
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    environment.filters["remedy"] = remedy
-    environment.filters["prose"] = _prose
-    environment.filters["shown"] = shown
-    environment.globals["amount"] = amount
-    page = environment.from_string(source)
-    return page.render(
-        version=__version__,
+    seen = view(review)
+    return filled(
+        "report.html",
+        alarm=bool(seen.faults),
+        filters={"remedy": remedy, "prose": _prose, "shown": shown},
+        amount=amount,
         review=review,
         snapshot=review.snapshot,
-        seen=view(review),
+        seen=seen,
         sentence=sentence(review),
         racks=_racks(review),
         pillars=summarise(review, pillars),

@@ -11,7 +11,7 @@ from plimsoll import __version__
 from plimsoll.cost import month
 from plimsoll.cost.forecast import SAID
 from plimsoll.report.cost import budget, words
-from plimsoll.report.cost.json import Prices, Span, Watched, encoded, money, numeric, prices, span, watched
+from plimsoll.report.cost.json import Prices, Span, Watched, encoded, money, prices, schema_of, span, watched
 
 SCHEMA_VERSION = "plimsoll.dev/budget/v1"
 
@@ -53,8 +53,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of the document."""
-    found: dict[str, Any] = numeric(msgspec.json.schema(Document))
-    return found
+    return schema_of(Document)
 
 
 def team(each: month.Team) -> Team:

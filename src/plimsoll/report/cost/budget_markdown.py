@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from plimsoll.cost.month import Budgets
 from plimsoll.report.cost import budget
-from plimsoll.report.cost.markdown import table, text
+from plimsoll.report.cost.markdown import table
+from plimsoll.report.escape import text
 
 
 def render(found: Budgets) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from plimsoll import __version__
 from plimsoll.cost.served import Inference, Served
 from plimsoll.report.cost import inference, words
-from plimsoll.report.cost.json import Prices, Span, Watched, encoded, numeric, prices, span, watched
+from plimsoll.report.cost.json import Prices, Span, Watched, encoded, prices, schema_of, span, watched
 
 SCHEMA_VERSION = "plimsoll.dev/inference/v1"
 
@@ -67,8 +67,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of the document."""
-    found: dict[str, Any] = numeric(msgspec.json.schema(Document))
-    return found
+    return schema_of(Document)
 
 
 def render(found: Inference) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from plimsoll.cost.served import Inference
 from plimsoll.report.cost import inference
-from plimsoll.report.cost.markdown import table, text
+from plimsoll.report.cost.markdown import table
+from plimsoll.report.escape import text
 
 
 def render(found: Inference) -> str:

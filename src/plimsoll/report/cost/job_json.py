@@ -11,7 +11,7 @@ from plimsoll import __version__
 from plimsoll.cost.job import Job, PodRow
 from plimsoll.cost.window import Window, text
 from plimsoll.report.cost import job, words
-from plimsoll.report.cost.json import Span, encoded, numeric, span
+from plimsoll.report.cost.json import Span, encoded, schema_of, span
 
 SCHEMA_VERSION = "plimsoll.dev/job/v1"
 
@@ -78,8 +78,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of the document."""
-    found: dict[str, Any] = numeric(msgspec.json.schema(Document))
-    return found
+    return schema_of(Document)
 
 
 def render(found: Job) -> str:

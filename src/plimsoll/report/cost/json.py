@@ -103,7 +103,12 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of the document."""
-    found: dict[str, Any] = numeric(msgspec.json.schema(Document))
+    return schema_of(Document)
+
+
+def schema_of(document: type[msgspec.Struct]) -> dict[str, Any]:
+    """The JSON Schema of a document with money in it."""
+    found: dict[str, Any] = numeric(msgspec.json.schema(document))
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from plimsoll.cost.statement import Statement
 from plimsoll.report.cost import words
 from plimsoll.report.cost.columns import NARROW, rows, shown
+from plimsoll.report.escape import text
 
 
 def render(found: Statement) -> str:
@@ -25,8 +26,3 @@ def table(heads: Sequence[str], cells: Iterable[Sequence[str]], *, texts: Sequen
         f"|{rule}|",
         *(f"| {' | '.join(text(cell) for cell in row)} |" for row in cells),
     ]
-
-
-def text(raw: str) -> str:
-    """Somebody's words as words: no markup, no cell borders."""
-    return "".join(f"\\{char}" if char in "\\`*_[]<>|#!~" else char for char in words.plain(raw))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import NamedTuple
 
-from plimsoll import __version__
 from plimsoll.cost.lines import COST
 from plimsoll.cost.monthly import Monthly
 from plimsoll.cost.statement import added
 from plimsoll.report.cost import budget, monthly, words
+from plimsoll.report.templating import filled
 
 
 class Slice(NamedTuple):
@@ -31,20 +30,14 @@ class Gauge(NamedTuple):
 
 
 def render(found: Monthly) -> str:
-    from jinja2 import Environment, StrictUndefined  # 40 ms; only this format needs it
-
-    source = files("plimsoll.report").joinpath("templates", "month.html").read_text()
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    return environment.from_string(source).render(
-        version=__version__,
+    return filled(
+        "month.html",
+        alarm=any(each.over for each in found.budgets.teams),
         title=monthly.title(found),
         sentence=monthly.sentence(found),
         period=words.period(found.found.window),
         slices=_slices(found),
         gauges=_gauges(found),
-        over=any(each.over for each in found.budgets.teams),
         sections=monthly.sections(found),
         notes=monthly.notes(found),
     )

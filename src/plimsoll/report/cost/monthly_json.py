@@ -15,7 +15,7 @@ from plimsoll.cost.statement import added
 from plimsoll.cost.waits import Wait
 from plimsoll.report.cost import budget_json, inference_json, monthly, words
 from plimsoll.report.cost import json as cost_json
-from plimsoll.report.cost.json import Prices, Row, Span, Watched, encoded, money, numeric, prices, span, watched
+from plimsoll.report.cost.json import Prices, Row, Span, Watched, encoded, money, prices, schema_of, span, watched
 
 SCHEMA_VERSION = "plimsoll.dev/month/v1"
 
@@ -101,8 +101,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of the document."""
-    found: dict[str, Any] = numeric(msgspec.json.schema(Document))
-    return found
+    return schema_of(Document)
 
 
 def render(found: Monthly) -> str:

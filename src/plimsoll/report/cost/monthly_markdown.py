@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from plimsoll.cost.monthly import Monthly
 from plimsoll.report.cost import monthly
-from plimsoll.report.cost.markdown import table, text
+from plimsoll.report.cost.markdown import table
+from plimsoll.report.escape import text
 
 
 def render(found: Monthly) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from plimsoll.cost.statement import Statement
 from plimsoll.report.cost import words
-from plimsoll.report.cost.markdown import table, text
+from plimsoll.report.cost.markdown import table
 from plimsoll.report.cost.spenders import HEADS, TEXTS, rows
+from plimsoll.report.escape import text
 
 
 def render(found: Statement) -> str:

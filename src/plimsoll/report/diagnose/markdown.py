@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from plimsoll.diagnose.answer import Diagnosis, Finding
-from plimsoll.report.cost.markdown import text as plain
 from plimsoll.report.diagnose import words
-from plimsoll.report.view import amount, clean
+from plimsoll.report.escape import code, text
+from plimsoll.report.view import amount
 
 
 def render(answer: Diagnosis) -> str:
-    lines = ["# Why GPUs sit idle", "", f"**{plain(words.sentence(answer))}.**", ""]
-    sources = ", ".join(map(plain, answer.sources))
+    lines = ["# Why GPUs sit idle", "", f"**{text(words.sentence(answer))}.**", ""]
+    sources = ", ".join(map(text, answer.sources))
     lines += [f"{words.span(answer)}; from {sources}.", ""]
     roots = answer.roots
     if roots:
-        unit = plain(answer.currency) or "cost"
+        unit = text(answer.currency) or "cost"
         lines += [
             f"| severity | cause | who | what was seen | {unit} a day | confidence |",
             "|---|---|---|---|--:|---|",
         ]
         lines += [_row(each) for each in roots]
     for each in roots:
-        lines += ["", f"## {each.rule.id} {plain(str(each.subject))}", "", f"{plain(each.title)}.", ""]
+        lines += ["", f"## {each.rule.id} {text(str(each.subject))}", "", f"{text(each.title)}.", ""]
         lines += [
-            f"- {_code(words.evidence(one))} ({one.source}, {words.measured(one)})" for one in each.evidence
+            f"- {code(words.evidence(one))} ({one.source}, {words.measured(one)})" for one in each.evidence
         ]  # fmt: skip
         fence = "```"
         while fence in words.fix(each):
@@ -37,20 +37,14 @@ def render(answer: Diagnosis) -> str:
             "",
             f"{amount(len(answer.unknown), 'question', 'questions')} could not be answered.",
         ]
-        lines += ["", *(f"- {plain(what)}" for what in lacking)]
-    lines += ["", *(f"- {plain(note)}" for note in answer.notes)] if answer.notes else []
+        lines += ["", *(f"- {text(what)}" for what in lacking)]
+    lines += ["", *(f"- {text(note)}" for note in answer.notes)] if answer.notes else []
     return "\n".join(lines) + "\n"
 
 
 def _row(each: Finding) -> str:
-    who, what = _code(str(each.subject)), plain(each.title)
+    who, what = code(str(each.subject), cell=True), text(each.title)
     return (
         f"| {each.severity} | {each.rule.id} {each.rule.name} | {who} | {what} | {words.per_day(each)} "
         f"| {each.confidence} |"
     )
-
-
-def _code(raw: str) -> str:
-    """A name as a code span. A backtick, which no Kubernetes name holds, turns into a quote."""
-    words_ = " ".join(clean(raw).split()).replace("`", "'")
-    return f"`{words_}`".replace("|", "\\|")

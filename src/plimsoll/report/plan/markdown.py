@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from plimsoll.plan.result import Action, Item, Plan, Row
+from plimsoll.report.escape import code, text
 from plimsoll.report.plan import words
-from plimsoll.report.view import clean
 
 _ITEMS_MAX = 200  # that a reader of a pull request still looks at
 _CHARS_MAX = 40_000  # of what changes; a comment holds 65,536 characters
@@ -16,29 +16,29 @@ _GRAVEST_FIRST = (Action.BLOCKED, Action.REPLACE, Action.PRUNE, Action.CHANGE, A
 
 def render(plan: Plan) -> str:
     lines = [
-        f"# Plan for `{_code(plan.platform)}`",
+        f"# Plan for {code(plan.platform)}",
         "",
-        f"**{words.sentence(plan)}.** Against {_text(plan.against)}.",
+        f"**{words.sentence(plan)}.** Against {text(plan.against)}.",
         "",
     ]
-    lines += [f"{_text(said)}." for said in words.money(plan)]
+    lines += [f"{text(said)}." for said in words.money(plan)]
     lines += _changes(plan)
     if struck := plan.impact.struck:
         lines += ["", f"## Pods that feel it: {words.hours(struck)} GPU-hours at stake", ""]
         lines += ["| team | pod | holds | runs for | GPU-hours | is | because |", "|---|---|---|--:|--:|---|---|"]
         for each in struck[:_ITEMS_MAX]:
-            pod, at_stake = _text(f"{each.pod.namespace}/{each.pod.name}"), words.number(each.gpu_hours)
-            team, held = _text(each.team or "none"), _text(words.held(each))
-            cells = (team, pod, held, words.duration(each.running), at_stake, each.how, _text(each.why))
+            pod, at_stake = text(f"{each.pod.namespace}/{each.pod.name}"), words.number(each.gpu_hours)
+            team, held = text(each.team or "none"), text(words.held(each))
+            cells = (team, pod, held, words.duration(each.running), at_stake, each.how, text(each.why))
             lines.append(f"| {' | '.join(cells)} |")
         if len(struck) > _ITEMS_MAX:
             lines += ["", f"And {len(struck) - _ITEMS_MAX} more."]
     if plan.impact.unseen:
-        lines += ["", f"**{_text(plan.impact.unseen)}.**"]
+        lines += ["", f"**{text(plan.impact.unseen)}.**"]
     lines += _rows("Devices offered", "pool", plan.impact.capacity)
     lines += _rows("Devices promised", "team", plan.impact.quota)
     if plan.notes:
-        lines += ["", "## To know", "", *(f"- {_text(each)}" for each in plan.notes)]
+        lines += ["", "## To know", "", *(f"- {text(each)}" for each in plan.notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -59,12 +59,12 @@ def _changes(plan: Plan) -> list[str]:
 
 
 def _item(item: Item) -> list[str]:
-    why = f": {_text(item.why)}" if item.why else ""
-    lines = [f"- `{_code(words.title(item))}`{why}{f' ({_text(item.hint)})' if item.hint else ''}"]
-    lines += [f"  - `{_code(words.change(each))}`" for each in item.fields[:_FIELDS_MAX]]
+    why = f": {text(item.why)}" if item.why else ""
+    lines = [f"- {code(words.title(item))}{why}{f' ({text(item.hint)})' if item.hint else ''}"]
+    lines += [f"  - {code(words.change(each))}" for each in item.fields[:_FIELDS_MAX]]
     if len(item.fields) > _FIELDS_MAX:
         lines.append(f"  - and {len(item.fields) - _FIELDS_MAX} more fields")
-    return lines + [f"  - **{_text(each.path)} belongs to {_text(each.manager)}**" for each in item.owners]
+    return lines + [f"  - **{text(each.path)} belongs to {text(each.manager)}**" for each in item.owners]
 
 
 def _rows(title: str, of: str, rows: Iterable[Row]) -> list[str]:
@@ -72,17 +72,7 @@ def _rows(title: str, of: str, rows: Iterable[Row]) -> list[str]:
     if not found:
         return []
     body = [
-        f"| {_text(each.of)} | {_text(each.what)} | {words.number(each.before)} | {words.number(each.after)} |"
+        f"| {text(each.of)} | {text(each.what)} | {words.number(each.before)} | {words.number(each.after)} |"
         for each in found
     ]
     return ["", f"## {title}", "", f"| {of} | what | now | then |", "|---|---|--:|--:|", *body]
-
-
-def _text(raw: str) -> str:
-    """Words of a cluster as words: no markup, no cell borders."""
-    return "".join(f"\\{char}" if char in "\\`*_[]<>|#!" else char for char in clean(raw).replace("\n", " "))
-
-
-def _code(raw: str) -> str:
-    """Words of a cluster within a code span."""
-    return clean(raw).replace("`", "'").replace("\n", " ")
