@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from plimsoll.agents.meter.claims import GPU
 from plimsoll.backfill import seats
 from plimsoll.backfill.devices import Device, Name
-from plimsoll.backfill.piece import Piece, parts
-from plimsoll.backfill.seats import GPU, Seat, Want
+from plimsoll.backfill.piece import Piece
+from plimsoll.backfill.seats import Seat, Want
 from plimsoll.backfill.state import Life
-from plimsoll.cost.sample import WHOLE, Gpu, Hold, Instance, Node, Record
+from plimsoll.cost.sample import WHOLE, Gpu, Hold, Instance, Node, Record, parts_or_named
 from plimsoll.gpus import mig
 
 # When exporters named pods of these names, sample by sample.
@@ -52,7 +53,7 @@ class Holding:
             for device, of, weight, sure in life.seats or ():
                 taken.append(Seat(life.uid, device, of, weight, life.began, life.until, sure))
         offers = self.piece.offers.get(node.uid, {})
-        table = seats.Node(units, node.gpus, offers, lambda of: parts(node.sku, of))
+        table = seats.Node(units, node.gpus, offers, lambda of: parts_or_named(node.sku, of))
         by_uid = {life.uid: life for life in lives if life.seats is None}
         wants = [Want(life.uid, life.began, life.until, life.wants, tuple(named.get(life.uid, ())))
                  for life in by_uid.values()]  # fmt: skip
@@ -75,7 +76,7 @@ class Holding:
 
     def _hold(self, node: Node, seat: Seat) -> None:
         gpu, instance = seat.device
-        share = WHOLE if not instance else parts(node.sku, seat.unit)
+        share = WHOLE if not instance else parts_or_named(node.sku, seat.unit)
         state = self.piece.state
         self.piece.summary.counts["holds named" if seat.sure else "holds by elimination"] += 1
         if (node.uid, gpu) not in state.gpus:

@@ -19,8 +19,7 @@ from plimsoll.backfill import ksm
 from plimsoll.backfill.book import Book
 from plimsoll.backfill.devices import Name, Seen
 from plimsoll.backfill.state import Life, State, Summary
-from plimsoll.cost import sample
-from plimsoll.cost.sample import WHOLE, Ended, Gpu, Instance, Node, Record, Running
+from plimsoll.cost.sample import Ended, Gpu, Instance, Kind, Node, Record, Running, parts_or_named
 from plimsoll.kube.objects import labels, mapping
 from plimsoll.spec.model import Platform
 from plimsoll.units import count
@@ -108,9 +107,7 @@ class Piece:
         place = bisect_right(self.found.alive, seen)
         return self.found.alive[place] if len(self.found.alive) - place >= MISSED else 0
 
-    def _end(
-        self, kind: sample.Kind, subject: tuple[str, ...], moment: int, why: str = "", *, exact: bool = False
-    ) -> None:
+    def _end(self, kind: Kind, subject: tuple[str, ...], moment: int, why: str = "", *, exact: bool = False) -> None:
         self.records.append(Ended(kind=kind, subject=subject, moment=moment, exact=exact, why=why))
 
     def node_of(self, name: str, moment: int) -> Node | None:
@@ -175,7 +172,7 @@ class Piece:
                 self.state.gpus.add(gpu)
             whole = (node.uid, *each.device)
             if each.device.instance and (*whole, each.profile) not in self.state.instances:
-                share = parts(node.sku, each.profile)
+                share = parts_or_named(node.sku, each.profile)
                 self.records.append(Instance(node=node.uid, gpu=each.device.gpu, instance=each.device.instance,
                                              profile=each.profile, parts=share, began=began))  # fmt: skip
                 self.state.instances.add((*whole, each.profile))
@@ -190,10 +187,3 @@ class Piece:
         """Since when a device is there: what was there when one could look first was there before."""
         early = self.began == self.state.began and seen.first - self.began < _LOST
         return min(seen.first, self.began) if early else seen.first
-
-
-def parts(sku: str, profile: str) -> int:
-    """Of WHOLE, of a GPU; by the sevenths of the profile's name where the model is not known."""
-    known = sample.parts(sku, profile)
-    sevenths = profile.partition("g.")[0]
-    return known if known is not None else min(WHOLE // 7 * int(sevenths), WHOLE) if sevenths.isdecimal() else WHOLE

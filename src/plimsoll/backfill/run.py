@@ -14,10 +14,10 @@ from plimsoll.backfill.book import Book
 from plimsoll.backfill.devices import Device, Hosts
 from plimsoll.backfill.gauges import Grid, Values
 from plimsoll.backfill.holding import Holding
-from plimsoll.backfill.piece import Piece, parts
+from plimsoll.backfill.piece import Piece
 from plimsoll.backfill.state import Mark, State, Summary
 from plimsoll.cost.ledger import Ledger
-from plimsoll.cost.sample import HOUR, Node, Record, Usage, Watch
+from plimsoll.cost.sample import HOUR, Node, Record, Usage, Watch, parts_or_named
 from plimsoll.errors import IncompleteError, InputError
 from plimsoll.kube.objects import Obj
 from plimsoll.kube.prometheus import Prometheus, printable
@@ -178,7 +178,7 @@ class _Past:
 
     def _parts(self, node: Node, held: Holding) -> Callable[[Device], int]:
         profiles = {each.device: each.profile for each in held.piece.seen if each.node == node.name}
-        return lambda device: parts(node.sku, profiles.get(device, ""))
+        return lambda device: parts_or_named(node.sku, profiles.get(device, ""))
 
     def _watched(self, alive: Sequence[int], began: int, ended: int) -> Iterator[Watch]:
         """When kube-state-metrics was scraped, without its gaps."""

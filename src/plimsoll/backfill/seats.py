@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
+from plimsoll.agents.meter.claims import GPU, unit
 from plimsoll.backfill.devices import Device
 from plimsoll.cost.sample import WHOLE
-from plimsoll.gpus import mig
 
-GPU = "gpu"  # the unit of whole GPUs; other units are MIG profiles
 NEVER = 1 << 62
 
 
@@ -54,12 +53,6 @@ class Node(msgspec.Struct, frozen=True):
     gpus: int
     offers: Mapping[str, int]
     parts: Callable[[str], int]
-
-
-def unit(resource: str) -> str:
-    """`gpu` or a MIG profile, of an extended resource."""
-    profile = mig.profile_of_resource(resource.removesuffix(".shared"))
-    return mig.canonical(profile) if profile else GPU
 
 
 def seat(node: Node, wants: Iterable[Want], taken: Sequence[Seat] = ()) -> list[Seat]:

@@ -8,12 +8,12 @@ from math import nan
 
 import msgspec
 
+from plimsoll.agents.meter.fold import LEAST
 from plimsoll.backfill.devices import Device, Name
 from plimsoll.backfill.gauges import Cells, Grid, Values
 from plimsoll.backfill.seats import Seat
 from plimsoll.cost.sample import IDLE, LOW, Usage
 
-_LEAST = 0.001  # of a device's time, for which an instance that does nothing still takes part in its GPU's energy
 _POWER_MAX = 1e6  # millijoules a millisecond: a counter that jumps is no reading
 _MEMORY_MAX = 1e9  # MiB
 
@@ -80,7 +80,7 @@ def power(
         works = {}
         for device, values in devices.items():
             busy = values.fields["busy"][place] if "busy" in values.fields else nan
-            works[device] = parts(device) * (max(busy, _LEAST) if busy == busy else _LEAST)
+            works[device] = parts(device) * (max(busy, LEAST) if busy == busy else LEAST)
         total = sum(works.values())
         for device, work in works.items():
             found[device][place] = rate[place] * work / total

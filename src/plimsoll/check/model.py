@@ -142,12 +142,18 @@ class Check:
     @property
     def title(self) -> str:
         """The check's first docstring line: what is true of a healthy cluster."""
-        return (inspect.getdoc(self.ask) or "").partition("\n")[0].rstrip(".")
+        return said(self.ask)[0]
 
     @property
     def why(self) -> str:
         """The rest of its docstring: why it matters."""
-        return (inspect.getdoc(self.ask) or "").partition("\n")[2].strip()
+        return said(self.ask)[1]
+
+
+def said(ask: Callable[..., object]) -> tuple[str, str]:
+    """The first line of a docstring, without its full stop, and the rest of it."""
+    first, _, rest = (inspect.getdoc(ask) or "").partition("\n")
+    return first.rstrip("."), rest.strip()
 
 
 def check(

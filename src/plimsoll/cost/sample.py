@@ -54,6 +54,13 @@ def parts(sku: str, profile: str) -> int | None:
     return round(share * WHOLE)
 
 
+def parts_or_named(sku: str, profile: str) -> int:
+    """The same; where the model is not known by the sevenths in the profile's name, and all where that says nothing."""
+    known = parts(sku, profile)
+    sevenths = profile.partition("g.")[0]
+    return known if known is not None else min(WHOLE // 7 * int(sevenths), WHOLE) if sevenths.isdecimal() else WHOLE
+
+
 class Node(msgspec.Struct, frozen=True, kw_only=True):
     """A node and what its price depends on. uid: of the Node object; a name comes back, a uid does not.
 

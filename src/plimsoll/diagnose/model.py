@@ -6,7 +6,6 @@ time, the rule is not asked and the answer is *unknown*: without telemetry there
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -14,7 +13,7 @@ from typing import Literal, NamedTuple, Self
 
 import msgspec
 
-from plimsoll.check.model import Severity
+from plimsoll.check.model import Severity, said
 
 Kind = Literal["workload", "team", "node", "gpu", "queue"]
 Confidence = Literal["high", "medium", "low"]
@@ -162,11 +161,11 @@ class Rule:
     @property
     def title(self) -> str:
         """The rule's first docstring line: the cause."""
-        return (inspect.getdoc(self.ask) or "").partition("\n")[0].rstrip(".")
+        return said(self.ask)[0]
 
     @property
     def why(self) -> str:
-        return (inspect.getdoc(self.ask) or "").partition("\n")[2].strip()
+        return said(self.ask)[1]
 
     @property
     def signals(self) -> tuple[str, ...]:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plimsoll.agents.meter.claims import GPU
 from plimsoll.backfill import usage
 from plimsoll.backfill.devices import Device, Name
 from plimsoll.backfill.gauges import Cells, Grid, Values
-from plimsoll.backfill.seats import GPU, Seat
+from plimsoll.backfill.seats import Seat
 from plimsoll.cost.sample import IDLE, LOW
 
 ONE = Device("GPU-a")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
+from functools import partial
 
 import msgspec
 
 from plimsoll.agents.meter import claims, nodes, pods
-from plimsoll.agents.meter.claims import Parts
 from plimsoll.agents.meter.fold import Fold
 from plimsoll.agents.meter.reading import Pod as Name
 from plimsoll.agents.meter.reading import Reading
 from plimsoll.agents.meter.seats import Held, Seats, Want
 from plimsoll.cost.opened import Open
-from plimsoll.cost.sample import WHOLE, Ended, Record, Running, parts
+from plimsoll.cost.sample import WHOLE, Ended, Record, Running, parts_or_named
 from plimsoll.kube import kinds
 from plimsoll.kube.kinds import Kind
 from plimsoll.kube.objects import Obj, mapping, name, namespace, text
@@ -65,7 +65,7 @@ class Cluster:
         """Go on from what the ledger has open. wanting: by name of the node, who had no seat yet."""
         seated = set()
         for node in opened.nodes:
-            seats = self.seats[node.name] = Seats(node.uid, node.gpus, _parts(node.sku))
+            seats = self.seats[node.name] = Seats(node.uid, node.gpus, partial(parts_or_named, node.sku))
             self._nodes[node.name] = {}, node.uid
             self._unmet[node.uid] = "node"
             for gpu, instance, profile, share in node.devices:
@@ -192,7 +192,7 @@ class Cluster:
             if record is None:
                 return
             self.records.append(record)
-            self.seats[title] = Seats(record.uid, record.gpus, _parts(record.sku))
+            self.seats[title] = Seats(record.uid, record.gpus, partial(parts_or_named, record.sku))
             self._nodes[title] = node, record.uid
         self._settings(title, node)
         for pod in sorted(self._waiting.pop(title, ())):
@@ -317,16 +317,3 @@ def _lean(pod: Obj) -> Obj:
 def _version(obj: Obj) -> int:
     said = text(obj, "metadata", "resourceVersion")
     return int(said) if said.isdecimal() else 0
-
-
-def _parts(sku: str) -> Parts:
-    """Of WHOLE, what an instance of a profile takes of a GPU of this model; by its name where the model is unknown."""
-
-    def of(profile: str) -> int:
-        found = parts(sku, profile)
-        if found is not None:
-            return found
-        slices = int(profile[0]) if profile[:1].isdecimal() else 1
-        return min(WHOLE, max(slices * WHOLE // 7, 1))
-
-    return of

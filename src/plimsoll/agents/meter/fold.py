@@ -17,6 +17,7 @@ from plimsoll.agents.meter.reading import Reading, Share
 from plimsoll.agents.meter.seats import Seats
 from plimsoll.cost.sample import IDLE, LOW, RATE_MAX, Usage
 
+LEAST = 0.001  # of its time, for which an instance that does nothing still takes part in its GPU's energy
 REACH = 2  # rounds that one reading may speak for
 _WATTS_MAX = 100_000.0  # of one device: more is no reading
 
@@ -184,6 +185,6 @@ def _parts(seats: Seats, held: Sequence[Reading]) -> dict[Device, float]:
             works[each.device] = 1.0
         else:
             place = seats.places.get(seats.ours(each.device))
-            works[each.device] = (place.parts if place else 1) * max(each.busy or 0.0, 0.001)
+            works[each.device] = (place.parts if place else 1) * max(each.busy or 0.0, LEAST)
         whole[each.gpu] = whole.get(each.gpu, 0.0) + works[each.device]
     return {device: work / whole[device[0]] for device, work in works.items()}
