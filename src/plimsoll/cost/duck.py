@@ -27,6 +27,10 @@ MACROS = (
 )
 
 
+_LOCK = "lock on file"  # in DuckDB's words where another process has it
+_LOCKED = "Another process keeps it: try again, or give the ledger to PostgreSQL: postgresql://…"
+
+
 @contextmanager
 def _spoken() -> Iterator[None]:
     """A full disk, or too little memory, in our words: what was being written is written whole or not at all."""
@@ -42,7 +46,7 @@ def _connect(path: Path, *, read_only: bool, config: dict[str, Any]) -> duckdb.D
         try:
             return duckdb.connect(str(path), read_only=read_only, config=config)
         except duckdb.IOException as error:
-            if "lock on file" not in str(error) or time.monotonic() >= until:
+            if _LOCK not in str(error) or time.monotonic() >= until:
                 raise
         time.sleep(0.02)
 
@@ -57,10 +61,9 @@ class Duck:
         try:
             self._db = _connect(path, read_only=read_only, config=config)
         except duckdb.Error as error:
-            raise InputError(
-                f"this ledger cannot be opened: {str(error).splitlines()[0]}", where=str(path),
-                hint="If another process writes it, try again or give the ledger to PostgreSQL: postgresql://…",
-            ) from None  # fmt: skip
+            said = str(error).splitlines()[0]
+            hint = _LOCKED if _LOCK in said else "Name a file that a meter wrote, or one that is not there yet."
+            raise InputError(f"this ledger cannot be opened: {said}", where=str(path), hint=hint) from None
         with _spoken():
             self._db.execute("SET enable_progress_bar = false")  # it would draw over whatever we print
             for macro in MACROS:
