@@ -111,10 +111,9 @@ def bill(ledger: Ledger, tariff: Tariff, query: Query) -> Bill:
         rates = divided(ledger, tariff, query, horizon)
         exact = sum((rate.per_hour or 0) * (rate.ended - rate.began) for _, rate in rates) * split.SCALE
         weighed: tuple[Weighed, ...] = ()
-        served = query.by in lines.SERVED
-        for sql in lines.classes(table=served):
+        for sql in lines.classes():
             store.run(sql)
-        if served:
+        if query.by in lines.SERVED:
             weighed = tenants.divide(ledger, query.by, query.began, query.ended, query.weights)
         for sql in lines.cut(query.by, spread=query.idle == "spread"):
             store.run(sql)

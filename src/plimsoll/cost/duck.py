@@ -54,6 +54,8 @@ def _connect(path: Path, *, read_only: bool, config: dict[str, Any]) -> duckdb.D
 class Duck:
     """See store.Store. path: a file, or `:memory:`. threads: 0 for as many as the machine has."""
 
+    series = "UNNEST(generate_series({0}, {1}))"
+
     def __init__(self, path: Path, *, read_only: bool = False, memory: str = MEMORY, threads: int = 0) -> None:
         config: dict[str, Any] = {"memory_limit": memory, "preserve_insertion_order": False}
         if threads:

@@ -42,12 +42,11 @@ def spans(store: Store) -> None:
         "SELECT 1 FROM b_shared s JOIN b_hold h USING (node, gpu, instance) JOIN b_engine USING (pod) LIMIT 1"
     ):
         # Within a step neither the price nor the holders change.
-        store.run(f"""INSERT INTO b_span
-            SELECT h.pod, h.node, h.gpu, h.instance, GREATEST(h.began, s.t), LEAST(h.ended, s.later),
-                div(s.cost, s.later - s.t), div(s.time, s.later - s.t), h.weight, s.weights
-            FROM b_held h JOIN b_engine e ON e.pod = h.pod JOIN (
-                SELECT {_SLOT}, t, LEAD(t) OVER (PARTITION BY {_SLOT} ORDER BY t) AS later, weights, cost, time
-                FROM b_step) s ON {_same("s", "h")} AND s.t < s.later AND h.began < s.later AND s.t < h.ended""")
+        store.run("""INSERT INTO b_span
+            SELECT h.pod, c.node, c.gpu, c.instance, GREATEST(h.began, s.t), LEAST(h.ended, s.t + s.span),
+                c.price, c.time, h.weight, s.weights
+            FROM b_held h JOIN b_engine e ON e.pod = h.pod JOIN b_carried c ON c.cell = h.cell
+            JOIN b_step s ON s.cell = h.cell AND h.began < s.t + s.span AND s.t < h.ended AND s.span > 0""")
 
 
 def hours(store: Store, began: int, ended: int) -> None:
@@ -72,7 +71,7 @@ def hours(store: Store, began: int, ended: int) -> None:
                     ON m.id = s.pod) x) y
         GROUP BY pod, node, gpu, instance, hour""", [span])  # fmt: skip
     used = ", ".join(f"CAST(COALESCE(u.{name}, 0) AS BIGINT) AS {name}" for name in USED)
-    first = "CASE WHEN hour = MIN(hour) OVER (PARTITION BY pod, gpu, instance) THEN 1 ELSE 0 END"
+    first = "SELECT pod, gpu, instance, MIN(hour) AS hour FROM b_hour GROUP BY pod, gpu, instance"
     store.run(f"""CREATE TEMP TABLE b_served AS
         SELECT model, MIN(node) AS node, hour, SUM(cost) AS cost, SUM(per_ms * (seen - idle - low)) AS productive,
             SUM(per_ms * low) AS low, SUM(per_ms * idle) AS idle, SUM(per_ms * starting) AS starting,
@@ -80,10 +79,12 @@ def hours(store: Store, began: int, ended: int) -> None:
             SUM(LEAST(time, CAST(busy AS HUGEINT) * part)) AS used,
             SUM(seen) AS seen, SUM(busy) AS busy, SUM(sm) AS sm, SUM(energy) AS energy, SUM(first) AS holds FROM (
             SELECT *, quotient(cost, span) AS per_ms, quotient(time, span) AS per_time FROM (
-                SELECT e.model, COALESCE(n.pool, '') AS pool, h.node, h.hour, h.cost, h.time, h.first, c.part,
+                SELECT e.model, COALESCE(n.pool, '') AS pool, h.node, h.hour, h.cost, h.time, c.part,
+                    CASE WHEN f.hour = h.hour THEN 1 ELSE 0 END AS first,
                     CAST(h.starting AS BIGINT) AS starting, {used},
                     CAST(GREATEST(h.held, COALESCE(u.seen, 0)) AS BIGINT) AS span
-                FROM (SELECT *, {first} AS first FROM b_hour) h JOIN b_engine e ON e.pod = h.pod
+                FROM b_hour h JOIN b_engine e ON e.pod = h.pod
+                JOIN ({first}) f ON f.pod = h.pod AND f.gpu = h.gpu AND f.instance = h.instance
                 JOIN (SELECT {_SLOT}, MAX(time) AS part FROM b_carried GROUP BY {_SLOT}) c ON {_same("c", "h")}
                 LEFT JOIN b_node n ON n.node = h.node
                 LEFT JOIN b_used u

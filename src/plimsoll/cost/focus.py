@@ -155,7 +155,9 @@ def _batches(store: Store, sql: str) -> Iterator[list[tuple[object, ...]]]:
 
 
 def _clear(store: Store) -> None:
-    """Take away the temporary tables that a bill leaves in its transaction, for the next one."""
+    """Take away what a bill leaves in its transaction, for the next one."""
+    for name in tenants.VIEWS:
+        store.run(f"DROP VIEW {name}")
     mine = "table_type = 'LOCAL TEMPORARY' AND table_name LIKE 'b!_%' ESCAPE '!'"
     sql = f"SELECT table_name FROM information_schema.tables WHERE {mine}"
     for (name,) in store.rows(sql):

@@ -150,7 +150,7 @@ def job(ledger: Ledger, tariff: Tariff, found: Found, *, split: Split = "measure
         ended = max(began + 1, *(min(row["ended"] or horizon, horizon) for row in told))
         query = watched(ledger, Query(by="job", began=began, ended=ended, split=split))
         rates = divided(ledger, tariff, query, horizon)
-        for sql in lines.classes(table=False):
+        for sql in lines.classes():
             store.run(sql)
         rows = store.rows(
             """SELECT r.pod, SUM(r.cost), SUM(r.starting), SUM(r.time), SUM(r.known), SUM(r.used), COUNT(*)

@@ -1,7 +1,7 @@
 """From what holders pay to lines: classes of use, the cut that was asked for, whole micro-units that add up.
 
-A million jobs are a million lines: what most of them do not have (unused GPUs, tokens) lies in a small table beside
-them, and names of jobs are looked up for those that are shown.
+A million jobs are a million lines: what most of them do not have (unused GPUs) lies in a small table beside them, and
+names of jobs are looked up, and tokens summed, for those that are shown.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ UNUSED = ("unallocated", "stranded", "absent")
 COST = (*CLASSES, "unmeasured", *UNUSED, "host", "spread")
 MEASURED = ("seen", "busy", "sm", "energy")
 SUMS = ("cost", *CLASSES, "starting", "time", "known", "used", *MEASURED, "holds")  # of a row and of a line
-EXTRA = (*UNUSED, "host", "spread", "time", "requests", "prompt", "output")
+EXTRA = (*UNUSED, "host", "spread", "time")
 TOKENS = ("requests", "prompt", "output")
-MANY = ("job", "workload")  # cuts into as many lines as there are pods
-SERVED = ("model", "tenant", "served", "request")  # cuts in which engines' rows give way to those of what they served
+MANY = ("job", "workload", "request")  # cuts into as many lines as there are pods or requests
+SERVED = ("model", "tenant", "served", "request")  # cuts by what engines did, not by who held what
 _FINE = MICRO // 1000
 
 
@@ -29,7 +29,7 @@ _BETWEEN = "chr(31)"
 
 
 class Cut(NamedTuple):
-    """How rows become lines. r: b_row, p: its pod, n: its node.
+    """How rows become lines. r: b_paid, or b_whose of those SERVED; p: its pod, n: its node.
 
     key: what is grouped by. unused: the same where nobody holds. kind: of key. names: key and id of a line by its
     key, where the key is a number.
@@ -61,12 +61,11 @@ CUTS: dict[By, Cut] = {
     "namespace": _of_pod("namespace"),
     "job": Cut("COALESCE(p.job_id, 0)", "0", "BIGINT", _named("job_id", "job", "job_uid")),
     "workload": Cut("COALESCE(p.workload_id, 0)", "0", "BIGINT", _named("workload_id", "workload", "''")),
-    "model": Cut("CASE WHEN r.model <> '' THEN r.model ELSE COALESCE(p.model, '') END", "''"),
-    "tenant": Cut("CASE WHEN r.model <> '' THEN r.tenant ELSE COALESCE(p.tenant, '') END", "''"),
+    "model": Cut("r.model", "''"),
+    "tenant": Cut("r.tenant", "''"),
     # A model and a tenant of it. No name has a control character in it.
-    "served": Cut(f"r.model || {_BETWEEN} || CASE WHEN r.model <> '' THEN r.tenant ELSE COALESCE(p.tenant, '') END",
-                  _BETWEEN, names=f"""SELECT k, split_part(k, {_BETWEEN}, 1) AS key, split_part(k, {_BETWEEN}, 2) AS id
-                      FROM b_shown"""),
+    "served": Cut(f"r.model || {_BETWEEN} || r.tenant", _BETWEEN, names=f"""
+        SELECT k, split_part(k, {_BETWEEN}, 1) AS key, split_part(k, {_BETWEEN}, 2) AS id FROM b_shown"""),
     "request": Cut("r.request", "0", "BIGINT", """SELECT id AS k, name AS key, model || ' ' || tenant AS id
         FROM requests WHERE id IN (SELECT k FROM b_shown)"""),
     "pool": _of_node("pool"),
@@ -83,7 +82,7 @@ def _classed(paid: str, more: str = "") -> str:
     """
     used = ", ".join(f"CAST(COALESCE(u.{name}, 0) AS BIGINT) AS {name}" for name in (*MEASURED, "idle", "low"))
     return f"""
-        SELECT {more} pod, node, '' AS model, '' AS tenant, cost, per_ms * (seen - idle - low) AS productive,
+        SELECT {more} pod, node, cost, per_ms * (seen - idle - low) AS productive,
             per_ms * low AS low, per_ms * idle AS idle, per_ms * starting AS starting, time,
             quotient(time, span) * seen AS known, LEAST(time, CAST(busy AS HUGEINT) * part) AS used,
             {", ".join(MEASURED)}, 1 AS holds FROM (
@@ -97,25 +96,32 @@ def _classed(paid: str, more: str = "") -> str:
                 LEFT JOIN b_use u ON u.pod = p.pod AND u.gpu = p.gpu AND u.instance = p.instance) x) y"""
 
 
-def classes(*, table: bool) -> list[str]:
-    """Holders with their money by class: b_row, a table where rows are to be changed.
-
-    Then one row per node with what is unused, by kind: b_unused.
-    """
+def classes() -> list[str]:
+    """Holders with their money by class: b_row. One row per node with what is unused, by kind: b_unused."""
     named = {STRANDED: "stranded", ABSENT: "absent", HOST: "host"}
     unused = ["SUM(CASE WHEN instance >= 0 THEN cost ELSE 0 END) AS unallocated"]
     unused += [f"SUM(CASE WHEN instance = {slot} THEN cost ELSE 0 END) AS {name}" for slot, name in named.items()]
     return [
-        f"CREATE TEMP {'TABLE' if table else 'VIEW'} b_row AS {_classed('b_paid')}",
+        f"CREATE TEMP VIEW b_row AS {_classed('b_paid')}",
         f"""CREATE TEMP TABLE b_unused AS SELECT node, {", ".join(unused)}, SUM(time) AS time
             FROM b_free GROUP BY node""",
     ]
 
 
+def own() -> str:
+    """Rows of holders by node, model and tenant: b_own. Without those in b_engine; models of others from b_kept."""
+    paid = """(SELECT r.*, COALESCE(e.model, '') AS model, COALESCE(p.tenant, '') AS tenant FROM b_paid r
+        LEFT JOIN pods p ON p.id = r.pod LEFT JOIN b_kept e ON e.pod = r.pod
+        WHERE NOT EXISTS (SELECT 1 FROM b_engine d WHERE d.pod = r.pod))"""
+    sums = ", ".join(f"SUM({name}) AS {name}" for name in SUMS)
+    return f"""CREATE TEMP TABLE b_own AS SELECT node, model, CAST(0 AS BIGINT) AS request, tenant, {sums}
+        FROM ({_classed(paid, "model, tenant,")}) r GROUP BY node, model, tenant"""
+
+
 def _beside(by: By, rows: str, *, spread: bool = False) -> str:
     """Rows r with what the cut needs of their pod and node: what is not needed costs time with a million of them."""
     pods, nodes = "LEFT JOIN pods p ON p.id = r.pod", "LEFT JOIN b_node n ON n.node = r.node"
-    needed = [pods] if by not in ("pool", "sku", "node") else []
+    needed = [] if by in ("pool", "sku", "node", *SERVED) else [pods]
     if spread or by in ("pool", "sku"):
         needed.append(nodes)
     return " ".join((f"{rows} r", *needed))
@@ -127,10 +133,10 @@ def cut(by: By, *, spread: bool) -> list[str]:
     spread: unused time is carried by those who held GPUs of the pool, as they held them.
     """
     of = CUTS[by]
-    rows = _beside(by, "b_row" if by in SERVED else "b_paid", spread=spread)
+    rows = _beside(by, "b_whose" if by in SERVED else "b_paid", spread=spread)
     columns = ", ".join(f"{name} HUGEINT" for name in EXTRA)
     statements = [f"CREATE TEMP TABLE b_extra (k {of.kind}, {columns})"]
-    unused = ", ".join((*UNUSED, "host", "0", "time", "0", "0", "0"))
+    unused = ", ".join((*UNUSED, "host", "0", "time"))
     free = f"SELECT {of.unused} AS k, {unused} FROM b_unused r LEFT JOIN b_node n ON n.node = r.node"
     held = f"SELECT {of.key} AS k, cost FROM {rows}"
     if spread:
@@ -139,8 +145,8 @@ def cut(by: By, *, spread: bool) -> list[str]:
         held = "SELECT k, cost FROM b_group"
     else:
         statements.append(f"INSERT INTO b_extra {free}")
-    if by in SERVED:
-        statements.append(f"INSERT INTO b_extra SELECT k, 0, 0, 0, 0, 0, 0, {', '.join(TOKENS)} FROM b_tokens")
+    if by in SERVED:  # some cost nothing: no engine is known that answered them
+        held += " UNION ALL SELECT k, 0 FROM b_tokens"
     together = ", ".join(f"SUM({name}) AS {name}" for name in EXTRA)
     money = " + ".join((*UNUSED, "host", "spread"))
     return [
@@ -161,23 +167,22 @@ def _spread(of: Cut) -> list[str]:
     pool = "PARTITION BY pool"
     own = f"quotient(cost, {_FINE})"
     all_unused = " + ".join(f"SUM({name})" for name in UNUSED)
-    zeros = "0, 0, 0, 0"
     return [
         f"""CREATE TEMP TABLE b_pool AS SELECT u.*, COALESCE(g.held, 0) AS held FROM (
             SELECT COALESCE(n.pool, '') AS pool, {all_unused} AS unused FROM b_unused r
             LEFT JOIN b_node n ON n.node = r.node GROUP BY 1) u
             LEFT JOIN (SELECT pool, SUM({own}) AS held FROM b_group GROUP BY pool) g ON g.pool = u.pool""",
         f"""INSERT INTO b_extra SELECT k, 0, 0, 0, 0,
-            (div(upto * unused, held) - div((upto - own) * unused, held)) * {_FINE}, {zeros}
+            (div(upto * unused, held) - div((upto - own) * unused, held)) * {_FINE}, 0
             FROM (SELECT g.k, div(p.unused, {_FINE}) AS unused, p.held, {own} AS own,
                       SUM({own}) OVER ({pool} ORDER BY k ROWS UNBOUNDED PRECEDING) AS upto
                   FROM (SELECT k, pool AS pool, cost FROM b_group) g JOIN b_pool p USING (pool) WHERE p.held > 0) x""",
         f"""INSERT INTO b_extra SELECT {of.unused} AS k,
             CASE WHEN p.held > 0 THEN 0 ELSE unallocated END, CASE WHEN p.held > 0 THEN 0 ELSE stranded END,
-            CASE WHEN p.held > 0 THEN 0 ELSE absent END, host, 0, time, 0, 0, 0
+            CASE WHEN p.held > 0 THEN 0 ELSE absent END, host, 0, time
             FROM b_unused r LEFT JOIN b_node n ON n.node = r.node JOIN b_pool p ON p.pool = COALESCE(n.pool, '')""",
         f"""INSERT INTO b_extra
-            SELECT MIN({of.unused}), MIN(p.unused - div(p.unused, {_FINE}) * {_FINE}), 0, 0, 0, {zeros}, 0
+            SELECT MIN({of.unused}), MIN(p.unused - div(p.unused, {_FINE}) * {_FINE}), 0, 0, 0, 0, 0
             FROM b_unused r LEFT JOIN b_node n ON n.node = r.node JOIN b_pool p ON p.pool = COALESCE(n.pool, '')
             WHERE p.held > 0 GROUP BY p.pool""",
     ]
@@ -190,12 +195,19 @@ def rounded(store: Store, by: By, total: int, top: int) -> tuple[list[dict[str, 
     store.run(f"CREATE TEMP TABLE b_shown AS SELECT k, {micro} AS micro FROM b_sum ORDER BY 2 DESC, k {limit}", values)
     count, shown = (int(store.rows(f"SELECT COUNT(*) FROM {table}")[0][0]) for table in ("b_sum", "b_shown"))
     few = count > shown and by in MANY  # nobody asks what each of the others did
+    every = "b_whose" if by in SERVED else "b_row"
     store.run(f"CREATE TEMP TABLE b_line AS {_sums(by, shown=few)}")
     names = CUTS[by].names
     label, table = "CAST(s.k AS VARCHAR), ''", ""
     if names:
         label, table = "COALESCE(x.key, ''), COALESCE(x.id, '')", f"LEFT JOIN ({names}) x ON x.k = s.k"
-    sums = [f"COALESCE({name}, 0)" for name in (*(f"l.{each}" for each in SUMS), *(f"m.{each}" for each in EXTRA))]
+    columns = [f"l.{each}" for each in SUMS] + [f"m.{each}" for each in EXTRA]
+    tokens = ", ".join(f"SUM({name}) AS {name}" for name in TOKENS)
+    if by in SERVED:
+        columns += [f"t.{each}" for each in TOKENS]
+        table += f""" LEFT JOIN (SELECT k, {tokens} FROM b_tokens WHERE k IN (SELECT k FROM b_shown) GROUP BY k) t
+            ON t.k = s.k"""
+    sums = [f"COALESCE({name}, 0)" for name in columns]
     listed = store.rows(
         f"""SELECT {label}, s.micro, {", ".join(sums)} FROM b_shown s LEFT JOIN b_line l ON l.k = s.k
             LEFT JOIN b_more m ON m.k = s.k {table} ORDER BY s.micro DESC, s.k"""
@@ -204,8 +216,9 @@ def rounded(store: Store, by: By, total: int, top: int) -> tuple[list[dict[str, 
     if count == shown:
         return lines, None, 0
     whole = [
-        *store.rows(f"SELECT {', '.join(f'SUM({name})' for name in SUMS)} FROM {'b_row' if few else 'b_line'}")[0],
+        *store.rows(f"SELECT {', '.join(f'SUM({name})' for name in SUMS)} FROM {every if few else 'b_line'}")[0],
         *store.rows(f"SELECT {', '.join(f'SUM({name})' for name in EXTRA)} FROM b_more")[0],
+        *(store.rows(f"SELECT {tokens} FROM b_tokens")[0] if by in SERVED else ()),
     ]
     rest = [int(value or 0) - sum(int(row[place + 3]) for row in listed) for place, value in enumerate(whole)]
     return lines, _line("", "", total - sum(line["cost"] for line in lines), rest), count - shown
@@ -214,9 +227,9 @@ def rounded(store: Store, by: By, total: int, top: int) -> tuple[list[dict[str, 
 def _sums(by: By, *, shown: bool) -> str:
     """The sums of lines; shown: of those only. Whose a row is is looked up while it is short."""
     key, sums = CUTS[by].key, ", ".join(f"SUM({name}) AS {name}" for name in SUMS)
-    if by in SERVED:
-        return f"SELECT {key} AS k, {sums} FROM {_beside(by, 'b_row')} GROUP BY 1"
     among = f"WHERE {key} IN (SELECT k FROM b_shown)" if shown else ""
+    if by in SERVED:
+        return f"SELECT {key} AS k, {sums} FROM b_whose r {among} GROUP BY 1"
     paid = f"(SELECT r.*, {key} AS k FROM {_beside(by, 'b_paid')} {among})"
     return f"SELECT k, {sums} FROM ({_classed(paid, 'k,')}) r GROUP BY k"
 
@@ -242,7 +255,7 @@ def _micro(store: Store, total: int) -> tuple[str, list[object]]:
 def _line(key: str, name: str, micro: int, values: list[Any]) -> dict[str, Any]:
     """A line: money in micro-units, its classes adding up to it; GPU time in milliseconds."""
     row = dict(zip(SUMS, map(int, values), strict=False))
-    extra = dict(zip(EXTRA, map(int, values[len(SUMS) :]), strict=True))
+    extra = dict(zip((*EXTRA, *TOKENS), map(int, values[len(SUMS) :]), strict=False))
     exact = {each: row[each] for each in CLASSES}
     exact["unmeasured"] = row["cost"] - sum(exact.values())
     exact |= {each: extra[each] for each in (*UNUSED, "host", "spread")}
@@ -257,5 +270,5 @@ def _line(key: str, name: str, micro: int, values: list[Any]) -> dict[str, Any]:
            for name, of in (("held", "time"), ("known", "known"), ("used", "used"))},
         "seen_ms": row["seen"],
         "busy_ms": row["busy"], "sm_ms": row["sm"], "energy": row["energy"], "holds": row["holds"],
-        **{each: extra[each] for each in TOKENS},
+        **{each: extra.get(each, 0) for each in TOKENS},
     }  # fmt: skip

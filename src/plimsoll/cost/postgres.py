@@ -50,6 +50,8 @@ class Postgres:
     """See store.Store. address: `postgresql://user@host/database`. read_only: nothing is made there, so that who asks
     need not be allowed to, and a database that is no ledger does not become one."""
 
+    series = "generate_series({0}, {1})"
+
     def __init__(self, address: str, *, read_only: bool = False) -> None:
         try:
             given: dict[str, Any] = {**_CONNECTION, **conninfo_to_dict(address)}

@@ -1,16 +1,16 @@
 """Who carries which part of a node's price: from slots, holds and prices to money per holder, in SQL.
 
 In a slot those who hold it share its price by weight; where nobody holds it, its price is idle. A slot that never had
-two holders at once is simple: each pays for its time. In the others the price of a weight is integrated over time:
-walking over the events of a slot in order, F(t) grows by price ÷ weights held, and a holder pays
-weight × (F(its end) − F(its start)). So nothing is joined by time, and a month of a million jobs is one sort.
+two holders at once is simple: each pays for its time. In the others the time of a weight is summed up: walking over the
+events of a slot in order, F(t) grows by time ÷ weights held, and a holder pays price × weight × (F(its end) −
+F(its start)). So nothing is joined by time, and a month of a million jobs is one sort.
 
 Money inside is whole: micro-units × HOUR × SCALE, floored only where a price is divided.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from plimsoll.cost import merge
@@ -24,6 +24,7 @@ Split = Literal["measured", "requested", "even"]
 SCALE = 10**9  # a division leaves less than one part in 10^9 of a micro-unit per hour
 MICRO = HOUR * SCALE  # one micro-unit of money
 GPU_TIME = 10**9  # one GPU for a millisecond
+FINE = 10**18  # of a millisecond that many share: so fine that what divisions leave is no money
 _SLOT = "node, gpu, instance"
 _RATE = Table("b_rate", ("node", "began", "ended", "per_hour", "host"))
 
@@ -58,32 +59,8 @@ def shared() -> list[str]:
     ]
 
 
-def _measured(window: tuple[int, int], pending: bool) -> Iterator[str]:
-    """Holds of shared slots, cut at full hours and weighed by what was measured in each: b_held.
-
-    In an hour in which any of them was not measured all weigh the same. One that was measured and did nothing weighs
-    a millionth of a busy GPU, so that an hour in which nobody did anything is shared evenly.
-    """
-    first, last = (f"CAST(div({moment}, {HOUR}) AS BIGINT)" for moment in ("h.began", "h.ended - 1"))
-    yield f"""CREATE TEMP TABLE b_piece AS
-        SELECT h.pod, h.node, h.gpu, h.instance, h.ran, o.hour, GREATEST(h.began, o.hour * {HOUR}) AS began,
-            LEAST(h.ended, (o.hour + 1) * {HOUR}) AS ended
-        FROM b_hold h JOIN b_shared s ON {_same("s", "h")}
-        CROSS JOIN LATERAL generate_series({first}, {last}) o(hour)"""
-    rows = merge.within(USAGE, *window, pending=pending)
-    yield f"""CREATE TEMP TABLE b_held AS SELECT p.pod, p.node, p.gpu, p.instance, p.ran, p.began, p.ended,
-        CAST(CASE WHEN MIN(COALESCE(u.seen, 0)) OVER (PARTITION BY p.node, p.gpu, p.instance, p.hour) = 0 THEN 1
-             ELSE GREATEST(1, div(u.used * 1000000, u.seen)) END AS BIGINT) AS weight
-        FROM b_piece p LEFT JOIN (
-            SELECT gpu, instance, pod, div(began, {HOUR}) AS hour, SUM(seen) AS seen,
-                CASE WHEN SUM(sm) > 0 THEN SUM(sm) ELSE SUM(busy) END AS used
-            FROM ({rows}) r WHERE EXISTS (SELECT 1 FROM b_shared s WHERE s.gpu = r.gpu AND s.instance = r.instance)
-            GROUP BY gpu, instance, pod, div(began, {HOUR})) u
-        ON u.gpu = p.gpu AND u.instance = p.instance AND u.pod = p.pod AND u.hour = p.hour"""
-
-
 def carried() -> str:
-    """The price of each slot per millisecond, and its part of a GPU: b_carried."""
+    """The price of each slot per millisecond, and its part of a GPU: b_carried. A cell is a time of one price."""
     part = f"CASE WHEN s.instance = {HOST} THEN r.host ELSE r.per_hour - r.host END"
     price = f"div(CAST({part} AS HUGEINT) * {SCALE} * s.parts, s.gpus * s.whole)"
     time = f"CASE WHEN s.instance = {HOST} THEN 0 ELSE div(s.parts * CAST({GPU_TIME} AS BIGINT), s.whole) END"
@@ -91,6 +68,7 @@ def carried() -> str:
         SELECT s.node, s.gpu, s.instance, GREATEST(s.began, r.began) AS began, LEAST(s.ended, r.ended) AS ended,
             CAST({price} AS HUGEINT) AS price, CAST({time} AS HUGEINT) AS time,
             COUNT(*) OVER (PARTITION BY s.node, s.gpu, s.instance) AS prices,
+            CAST(ROW_NUMBER() OVER () AS INTEGER) AS cell,
             EXISTS (SELECT 1 FROM b_shared h WHERE {_same("h", "s")}) AS shared
         FROM b_slot s JOIN b_rate r ON r.node = s.node AND r.began < s.ended AND s.began < r.ended"""
 
@@ -120,36 +98,69 @@ def alone() -> list[str]:
     ]
 
 
-def together() -> list[str]:
-    """The same of shared slots, from b_held: added to b_paid and b_free.
+def _held(store: Store, split: Split, window: tuple[int, int], pending: bool) -> None:
+    """Holds of shared slots in parts for which neither the price nor the weight changes: b_held.
 
-    A moment of a slot is one row, whatever begins and ends in it: running sums know no order among equals.
+    Measured: cut at full hours, and weighed by what was measured in each. In an hour in which any holder was not
+    measured all weigh the same. One that was measured and did nothing weighs a millionth of a busy GPU, so that an hour
+    in which nobody did anything is shared evenly.
     """
-    per_weight = "COALESCE(quotient({0} * span, NULLIF(weights, 0)), 0) AS {0}_each"
-    upto = f"PARTITION BY {_SLOT} ORDER BY t ROWS UNBOUNDED PRECEDING"
-    sums = ", ".join(f"CAST(SUM({name}) AS HUGEINT) AS {name}" for name in ("weight", "price", "time"))
-    paid = ", ".join(f"SUM(h.weight * (e.{name}_upto - b.{name}_upto))" for name in ("price", "time"))
+    began, ended = "GREATEST(h.began, c.began)", "LEAST(h.ended, c.ended)"
+    piece = f"""FROM b_hold h JOIN b_carried c ON {_same("c", "h")} AND h.began < c.ended AND c.began < h.ended
+        WHERE c.shared"""
+    if split != "measured":
+        weight = "h.weight" if split == "requested" else "1"
+        store.run(f"""CREATE TEMP TABLE b_held AS SELECT h.pod, c.cell, h.ran, {began} AS began, {ended} AS ended,
+            CAST({weight} AS BIGINT) AS weight {piece}""")
+        return
+    first, last = (f"CAST(div({moment}, {HOUR}) AS BIGINT)" for moment in (began, f"{ended} - 1"))
+    rows = merge.within(USAGE, *window, pending=pending)
+    store.run(f"""CREATE TEMP TABLE b_piece AS
+        SELECT pod, cell, hour, ran, COALESCE(u.seen, 0) AS seen, u.used,
+            GREATEST(began, hour * {HOUR}) AS began, LEAST(ended, (hour + 1) * {HOUR}) AS ended FROM (
+            SELECT h.pod, h.gpu, h.instance, c.cell, h.ran, {began} AS began, {ended} AS ended,
+                {store.series.format(first, last)} AS hour {piece}) p
+        LEFT JOIN (
+            SELECT pod, gpu, instance, CAST(div(began, {HOUR}) AS BIGINT) AS hour, SUM(seen) AS seen,
+                CASE WHEN SUM(sm) > 0 THEN SUM(sm) ELSE SUM(busy) END AS used
+            FROM ({rows}) r WHERE EXISTS (SELECT 1 FROM b_shared s WHERE s.gpu = r.gpu AND s.instance = r.instance)
+            GROUP BY 1, 2, 3, 4) u USING (pod, gpu, instance, hour)""")
+    store.run("""CREATE TEMP TABLE b_held AS
+        SELECT pod, p.cell, ran, began, ended, CAST(
+            CASE WHEN least = 0 THEN 1 ELSE GREATEST(1, div(used * 1000000, seen)) END AS BIGINT) AS weight
+        FROM b_piece p JOIN (SELECT cell, hour, MIN(seen) AS least FROM b_piece GROUP BY cell, hour) m
+            ON m.cell = p.cell AND m.hour = p.hour""")
+
+
+def _together() -> list[str]:
+    """What holders of shared slots pay and what is left of those, from b_held: added to b_paid and b_free.
+
+    A moment of a cell is one row, whatever begins and ends in it: running sums know no order among equals.
+    """
+    upto = "PARTITION BY cell ORDER BY t ROWS UNBOUNDED PRECEDING"
+    each = f"COALESCE(quotient(CAST(span AS HUGEINT) * {FINE}, NULLIF(weights, 0)), 0)"
+    # The product has more than 128 bits: whole milliseconds are multiplied first, then what is left of one.
+    cost, time = (f"c.{of} * ms + quotient(c.{of} * (own - ms * {FINE}), {FINE})" for of in ("price", "time"))
     return [
-        f"""CREATE TEMP TABLE b_event AS SELECT {_SLOT}, t, {sums} FROM (
-                SELECT {_SLOT}, began AS t, CAST(0 AS BIGINT) AS weight, price, time FROM b_carried WHERE shared
-                UNION ALL SELECT {_SLOT}, ended, 0, -price, -time FROM b_carried WHERE shared
-                UNION ALL SELECT {_SLOT}, began, weight, 0, 0 FROM b_held
-                UNION ALL SELECT {_SLOT}, ended, -weight, 0, 0 FROM b_held) e
-            GROUP BY {_SLOT}, t""",
-        f"""CREATE TEMP TABLE b_step AS
-            SELECT {_SLOT}, t, weights, price * span AS cost, time * span AS time,
-                SUM(price_each) OVER w - price_each AS price_upto, SUM(time_each) OVER w - time_each AS time_upto
-            FROM (SELECT *, {per_weight.format("price")}, {per_weight.format("time")} FROM (
-                SELECT {_SLOT}, t, COALESCE(LEAD(t) OVER w - t, 0) AS span,
-                    SUM(weight) OVER w AS weights, SUM(price) OVER w AS price, SUM(time) OVER w AS time
+        """CREATE TEMP TABLE b_event AS SELECT cell, t, CAST(SUM(weight) AS BIGINT) AS weight FROM (
+            SELECT cell, began AS t, CAST(0 AS BIGINT) AS weight FROM b_carried WHERE shared
+            UNION ALL SELECT cell, ended, 0 FROM b_carried WHERE shared
+            UNION ALL SELECT cell, began, weight FROM b_held
+            UNION ALL SELECT cell, ended, -weight FROM b_held) e GROUP BY cell, t""",
+        f"""CREATE TEMP TABLE b_step AS SELECT cell, t, span, weights, SUM(each) OVER w - each AS upto FROM (
+            SELECT *, {each} AS each FROM (
+                SELECT cell, t, COALESCE(LEAD(t) OVER w - t, 0) AS span, SUM(weight) OVER w AS weights
                 FROM b_event WINDOW w AS ({upto})) s) e
             WINDOW w AS ({upto})""",
-        f"INSERT INTO b_free SELECT {_SLOT}, SUM(cost), SUM(time) FROM b_step WHERE weights = 0 GROUP BY {_SLOT}",
+        f"""INSERT INTO b_free SELECT {_SLOT}, SUM(price * span), SUM(time * span)
+            FROM b_step JOIN b_carried USING (cell) WHERE weights = 0 GROUP BY {_SLOT}""",
         f"""INSERT INTO b_paid (pod, {_SLOT}, cost, time, ran, began, ended)
-            SELECT h.pod, h.node, h.gpu, h.instance, {paid}, MIN(h.ran), MIN(h.began), MAX(h.ended)
-            FROM b_held h JOIN b_step b ON {_same("b", "h")} AND b.t = h.began
-            JOIN b_step e ON {_same("e", "h")} AND e.t = h.ended
-            GROUP BY h.pod, h.node, h.gpu, h.instance""",
+            SELECT pod, c.node, c.gpu, c.instance, SUM({cost}), SUM({time}), MIN(ran), MIN(p.began), MAX(p.ended) FROM (
+                SELECT *, quotient(own, {FINE}) AS ms FROM (
+                    SELECT h.*, h.weight * (e.upto - b.upto) AS own FROM b_held h
+                    JOIN b_step b ON b.cell = h.cell AND b.t = h.began
+                    JOIN b_step e ON e.cell = h.cell AND e.t = h.ended) s) p
+            JOIN b_carried c ON c.cell = p.cell GROUP BY pod, c.node, c.gpu, c.instance""",
     ]
 
 
@@ -168,13 +179,6 @@ def divide(
         store.run(sql)
     if not store.rows("SELECT 1 FROM b_shared LIMIT 1"):
         return
-    if split == "measured":
-        for sql in _measured(window, pending):
-            store.run(sql)
-    else:
-        weight = "weight" if split == "requested" else "1 AS weight"
-        same = f"EXISTS (SELECT 1 FROM b_shared s WHERE {_same('s', 'h')})"
-        held = f"SELECT pod, {_SLOT}, ran, began, ended, {weight} FROM b_hold h WHERE {same}"
-        store.run(f"CREATE TEMP TABLE b_held AS {held}")
-    for sql in together():
+    _held(store, split, window, pending)
+    for sql in _together():
         store.run(sql)

@@ -16,7 +16,12 @@ from plimsoll.errors import InputError
 
 
 class Store(Protocol):
-    """A database with the tables of schema.py. `?` stands for a parameter."""
+    """A database with the tables of schema.py. `?` stands for a parameter.
+
+    series: a template for a select list: a row for each whole number from {0} to {1}.
+    """
+
+    series: str
 
     def run(self, sql: str, values: Sequence[object] = ()) -> None:
         """Carry out one statement."""

@@ -12,19 +12,22 @@ from __future__ import annotations
 
 from plimsoll.cost import engines, merge, weigh
 from plimsoll.cost.ledger import Ledger
-from plimsoll.cost.lines import CLASSES, CUTS, SUMS, By
+from plimsoll.cost.lines import CLASSES, CUTS, SUMS, By, own
 from plimsoll.cost.request import Weights, whole
 from plimsoll.cost.sample import HOUR
 from plimsoll.cost.schema import TOKENS, USAGE
 from plimsoll.cost.store import Store
 
 PARTS = 2**36  # of an hour's price: what one of a million requests pays is right to 1 in 70,000
+VIEWS = ("b_traffic", "b_told")  # that `traffic` makes
 _COUNTS = TOKENS.sums
 _MONEY = ("cost", *CLASSES, "starting")
 
 
 def divide(ledger: Ledger, by: By, began: int, ended: int, weights: Weights | None) -> tuple[weigh.Weighed, ...]:
-    """Put requests and tokens into b_tokens; but for a cut by model, those served into b_row in the place of engines.
+    """What holders pay by node, model, tenant and request: b_whose; requests and tokens: b_tokens.
+
+    But for a cut by model, those who were served take the place of the engines that served them.
 
     weights: of every model's tokens; None: as fitted. Returns what tokens of each model weigh.
     """
@@ -33,10 +36,7 @@ def divide(ledger: Ledger, by: By, began: int, ended: int, weights: Weights | No
     _seen(ledger, by, began, ended)
     for sql in {"model": _by_model, "request": _by_request}.get(by, _by_tenant)():
         store.run(sql)
-    key = CUTS[by].key.replace("p.", "r.")  # what was served has no pod
-    store.run(f"""CREATE TEMP TABLE b_tokens AS
-        SELECT k, SUM(requests) AS requests, SUM(prompt) AS prompt, SUM(output) AS output
-        FROM (SELECT {key} AS k, requests, prompt, output FROM b_traffic r) s GROUP BY k""")
+    store.run(f"CREATE TEMP VIEW b_tokens AS SELECT {CUTS[by].key} AS k, requests, prompt, output FROM b_traffic r")
     weighed: tuple[weigh.Weighed, ...] = ()
     if by != "model":
         pending = ledger.pending(USAGE, began, ended)
@@ -44,18 +44,21 @@ def divide(ledger: Ledger, by: By, began: int, ended: int, weights: Weights | No
         weighed = weigh.models(ledger, began, ended, weights)
         _weigh(store, weighed)
         # An engine that works for one tenant is that tenant's; one of which nothing is known stays as it is.
-        own = "" if by == "request" else "tenant <> '' OR "
-        kept = f"SELECT * FROM b_engine WHERE {own}model NOT IN (SELECT model FROM b_part)"
-        store.run(f"CREATE TEMP TABLE b_kept AS {kept}")
-        store.run("DELETE FROM b_engine WHERE pod IN (SELECT pod FROM b_kept)")
+        lone = "" if by == "request" else "tenant <> '' OR "
+        kept = f"{lone}model NOT IN (SELECT model FROM b_part)"
+    else:
+        kept = "model <> ''"
+    store.run(f"CREATE TEMP TABLE b_kept AS SELECT * FROM b_engine WHERE {kept}")
+    store.run("DELETE FROM b_engine WHERE pod IN (SELECT pod FROM b_kept)")
+    store.run(own())
+    every = "SELECT * FROM b_own"
+    if by != "model":
         engines.spans(store)
         engines.hours(store, began, ended)
-        store.run("DELETE FROM b_row WHERE pod IN (SELECT pod FROM b_engine)")
-        store.run("ALTER TABLE b_row ADD COLUMN request BIGINT DEFAULT 0")
-        for sql in (_parts(), *_rows()):
+        for sql in (*_parts(), *_nobody()):
             store.run(sql)
-        store.run("INSERT INTO b_engine SELECT * FROM b_kept")
-    store.run("UPDATE b_row SET model = e.model, tenant = e.tenant FROM b_engine e WHERE e.pod = b_row.pod")
+        every += f" UNION ALL {_served()}"
+    store.run(f"CREATE TEMP VIEW b_whose AS {every}")
     return weighed
 
 
@@ -70,43 +73,34 @@ def traffic(ledger: Ledger, began: int, ended: int) -> None:
 def _seen(ledger: Ledger, by: By, began: int, ended: int) -> None:
     """What engines counted and what was told of tenants and requests, by model and hour: b_counted, b_told.
 
-    A request belongs to the hours over which it lasted, by time; it is counted in that in which it ended.
+    A request belongs to the hours over which it lasted, by time; it is counted in that in which it ended. But for a cut
+    by request b_told is a view: it is summed as it is read.
     """
     store = ledger.store
     tokens = merge.within(TOKENS, began, ended, pending=ledger.pending(TOKENS, began, ended))
     hour = f"div(began, {HOUR})"
-    sums = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in _COUNTS)
-    own = sums.replace("SUM(", "SUM(t.")
+    own = ", ".join(f"CAST(SUM(t.{name}) AS BIGINT) AS {name}" for name in _COUNTS)
     store.run(f"""CREATE TEMP TABLE b_counted AS
         SELECT COALESCE(e.model, t.model) AS model, {hour} AS hour, COALESCE(e.tenant, '') AS tenant, {own}
         FROM ({tokens}) t LEFT JOIN b_engine e ON e.pod = t.pod WHERE t.tenant = '' GROUP BY 1, 2, 3""")
-    store.run(f"""CREATE TEMP TABLE b_told AS
-        SELECT model, {hour} AS hour, CAST(0 AS BIGINT) AS request, tenant, {own}
-        FROM ({tokens}) t WHERE tenant <> '' GROUP BY 1, 2, 4""")
     last = "GREATEST(ended, began + 1)"
     asked = f"""SELECT id, model, tenant, 1 AS requests, prompt, cached, output, began, {last} - began AS span,
             div(GREATEST(began, {began}), {HOUR}) AS first,
             GREATEST(began, {began}) AS since, LEAST({last}, {ended}) AS till
         FROM requests WHERE ended >= {began} AND {last} > {began} AND began < {ended}"""
     whole = f"since = began AND till - since = span AND first = div(till - 1, {HOUR})"
-    if by == "request":
-        of, group = f"id, tenant, {', '.join(_COUNTS)}", ""
-    else:  # nobody asks for each: they are summed as they are read
-        of, group = f"0, tenant, {sums}", "GROUP BY 1, 2, 4"
-    store.run(f"INSERT INTO b_told SELECT model, first AS hour, {of} FROM ({asked}) a WHERE {whole} {group}")
-    cut = f"({asked}) a WHERE NOT ({whole})"
-    more = int(store.rows(f"SELECT COALESCE(MAX(div(till - 1, {HOUR}) - first), 0) FROM {cut}")[0][0])
+    counts = ", ".join(_COUNTS)
     piece = "CAST(div(CAST({0} AS HUGEINT) * ({1} - began), span) AS BIGINT)"
-    pieces = ", ".join(
-        f"{piece.format(name, 'upto')} - {piece.format(name, 'since')} AS {name}" for name in _COUNTS
-    )  # fmt: skip
-    store.run(f"""INSERT INTO b_told SELECT model, hour, {of} FROM (
-        SELECT id, model, tenant, hour, {pieces} FROM (
-            SELECT id, model, tenant, {", ".join(_COUNTS)}, began, span, first + n AS hour,
-                GREATEST(since, (first + n) * {HOUR}) AS since, LEAST(till, (first + n + 1) * {HOUR}) AS upto
-            FROM (SELECT * FROM {cut}) c
-            JOIN (SELECT UNNEST(CAST(? AS BIGINT[])) AS n) o ON first + n <= div(till - 1, {HOUR})) p) q {group}""",
-        [list(range(more + 1))])  # fmt: skip
+    pieces = ", ".join(f"{piece.format(name, 'upto')} - {piece.format(name, 'since')}" for name in _COUNTS)
+    each = store.series.format("CAST(first AS BIGINT)", f"CAST(div(till - 1, {HOUR}) AS BIGINT)")
+    store.run(f"""CREATE TEMP {"TABLE" if by == "request" else "VIEW"} b_told AS
+        SELECT model, {hour} AS hour, CAST(0 AS BIGINT) AS request, tenant, {counts}
+        FROM ({tokens}) t WHERE tenant <> ''
+        UNION ALL SELECT model, first, id, tenant, {counts} FROM ({asked}) a WHERE {whole}
+        UNION ALL SELECT model, hour, id, tenant, {pieces} FROM (
+            SELECT *, GREATEST(start, hour * {HOUR}) AS since, LEAST(till, (hour + 1) * {HOUR}) AS upto FROM (
+                SELECT id, model, tenant, {counts}, began, span, till, since AS start, {each} AS hour
+                FROM ({asked}) a WHERE NOT ({whole})) h) p""")
 
 
 def _both() -> str:
@@ -128,13 +122,12 @@ def _by_tenant() -> list[str]:
 
     What a tenant's own engines counted is no part of what the others answered for it.
     """
-    beyond = "GREATEST(told_{0} - own_{0}, 0)"
-    others = f"SUM(CASE WHEN tenant <> '' THEN {beyond} ELSE 0 END) OVER (PARTITION BY model, hour)"
-    nobody = f"GREATEST(own_{{0}} - CAST({others} AS BIGINT), told_{{0}})"
-    part, shown = (
-        ", ".join(f"CASE WHEN tenant <> '' THEN {of} ELSE {nobody} END AS {{0}}".format(name) for name in _COUNTS)
-        for of in (beyond, "GREATEST(told_{0}, own_{0})")
-    )
+    beyond = {name: f"GREATEST(told_{name} - own_{name}, 0)" for name in _COUNTS}
+    others = ", ".join(f"CAST(SUM({of}) AS BIGINT) AS {name}" for name, of in beyond.items())
+    nobody = ", ".join(f"GREATEST(b.own_{name} - COALESCE(o.{name}, 0), b.told_{name})" for name in _COUNTS)
+    part = ", ".join(f"{of} AS {name}" for name, of in beyond.items())
+    shown = ", ".join(f"GREATEST(told_{name}, own_{name})" for name in _COUNTS)
+    counts = ", ".join(_COUNTS)
     names = [f"{side}_{name}" for side in ("told", "own") for name in _COUNTS]
     every = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in names)
     return [
@@ -145,8 +138,13 @@ def _by_tenant() -> list[str]:
             """SELECT model, hour, SUM(own_cached) AS of, SUM(own_prompt) AS every FROM b_both GROUP BY model, hour
             HAVING SUM(told_cached) = 0 AND SUM(own_cached) > 0 AND SUM(own_prompt) > 0""",
         ),
-        f"CREATE TEMP TABLE b_part AS SELECT model, hour, CAST(0 AS BIGINT) AS request, tenant, {part} FROM b_both",
-        f"CREATE TEMP TABLE b_traffic AS SELECT model, hour, 0 AS request, tenant, {shown} FROM b_both",
+        f"""CREATE TEMP TABLE b_part AS
+            SELECT model, hour, CAST(0 AS BIGINT) AS request, tenant, {part} FROM b_both WHERE tenant <> ''
+            UNION ALL SELECT b.model, b.hour, 0, '', {nobody} FROM b_both b LEFT JOIN (
+                SELECT model, hour, {others} FROM b_both WHERE tenant <> '' GROUP BY model, hour) o
+                ON o.model = b.model AND o.hour = b.hour WHERE b.tenant = ''""",
+        f"""CREATE TEMP VIEW b_traffic AS SELECT model, hour, request, tenant, {counts} FROM b_part WHERE tenant = ''
+            UNION ALL SELECT model, hour, 0, tenant, {shown} FROM b_both WHERE tenant <> ''""",
     ]
 
 
@@ -191,33 +189,35 @@ def _weigh(store: Store, weighed: tuple[weigh.Weighed, ...]) -> None:
         store.run(f"INSERT INTO b_weight SELECT {values}", [list(column) for column in columns])
 
 
-def _parts() -> str:
+def _parts() -> list[str]:
     """Of PARTS of an hour of a model's engines, those from `bottom` up to `top` are whose the row is: b_share.
 
     Where no token of an hour was any work, all who asked pay alike. Where one ends the next begins, rounded alike, and
     the last ends at PARTS: nothing is lost.
     """
     work = "GREATEST(p.prompt - p.cached, 0) * w.prompt + p.output * w.output"
-    hour = "PARTITION BY model, hour"
     upto = f"CAST(FLOOR(CAST({{0}} AS FLOAT8) / every * {PARTS}) AS BIGINT)"
-    return f"""CREATE TEMP TABLE b_share AS
-        SELECT model, hour, request, tenant,
-            {upto.format("upto - work")} AS bottom, {upto.format("upto")} AS top FROM (
-            SELECT *, CAST(SUM(work) OVER ({hour}) AS FLOAT8) AS every,
-                SUM(work) OVER ({hour} ORDER BY request, tenant ROWS UNBOUNDED PRECEDING) AS upto FROM (
-                SELECT model, hour, request, tenant,
-                    CAST(CASE WHEN SUM(work) OVER ({hour}) = 0 THEN 1 ELSE work END AS HUGEINT) AS work FROM (
-                    SELECT p.model, hour, request, tenant, CAST({work} AS HUGEINT) AS work
-                    FROM b_part p JOIN b_weight w ON w.model = p.model
-                    WHERE p.requests + p.prompt + p.output > 0) o) s) u"""
+    return [
+        f"""CREATE TEMP TABLE b_work AS SELECT p.model, hour, request, tenant, CAST({work} AS HUGEINT) AS work
+            FROM b_part p JOIN b_weight w ON w.model = p.model WHERE p.requests + p.prompt + p.output > 0""",
+        """CREATE TEMP TABLE b_every AS SELECT model, hour, SUM(work) AS work, COUNT(*) AS many
+            FROM b_work GROUP BY model, hour""",
+        f"""CREATE TEMP TABLE b_share AS
+            SELECT model, hour, request, tenant, {upto.format("upto - work")} AS bottom, {upto.format("upto")} AS top
+            FROM (SELECT *, SUM(work) OVER (PARTITION BY model, hour ORDER BY request, tenant
+                                            ROWS UNBOUNDED PRECEDING) AS upto FROM (
+                SELECT s.model, s.hour, request, tenant, CASE WHEN e.work = 0 THEN 1 ELSE s.work END AS work,
+                    CAST(CASE WHEN e.work = 0 THEN e.many ELSE e.work END AS FLOAT8) AS every
+                FROM b_work s JOIN b_every e ON e.model = s.model AND e.hour = s.hour) w) u""",
+    ]
 
 
-def _rows() -> list[str]:
-    """Rows of those served, into b_row: first what is nobody's, then the others' parts of what is left.
+def _nobody() -> list[str]:
+    """What is nobody's, into b_own; and what is left of each hour for those who were served: b_left.
 
     Of money a part is a whole number, and what parts leave is nobody's: less than a micro-unit in ten thousand hours.
     """
-    columns = ", ".join(("pod", "node", "model", "request", "tenant", *SUMS))
+    columns = ", ".join(("node", "model", "request", "tenant", *SUMS))
     own = {"cost": "idle", "idle": "idle", "time": "idled", "known": "idled", "holds": "holds"}
     nobody = {name: own.get(name, "0") for name in SUMS}
     left = ", ".join(f"{name} - {nobody[name]} AS left_{name}" for name in SUMS)
@@ -225,15 +225,19 @@ def _rows() -> list[str]:
     unit = ", ".join(f"quotient(left_{name}, {PARTS}) AS unit_{name}" for name in _MONEY)
     over = {name: f"left_{name} - unit_{name} * {PARTS}" if name in _MONEY else "0" for name in SUMS}
     rest = {name: f"own_{name} + CASE WHEN asked THEN {over[name]} ELSE left_{name} END" for name in SUMS}
-    part = {name: f"CAST(CAST(left_{name} AS FLOAT8) * parts / {PARTS} AS HUGEINT)" for name in SUMS}
-    part |= {name: f"unit_{name} * parts" for name in _MONEY}
-    summed = [", ".join(f"CAST(SUM({of[name]}) AS HUGEINT)" for name in SUMS) for of in (rest, part)]
+    summed = ", ".join(f"CAST(SUM({rest[name]}) AS HUGEINT)" for name in SUMS)
     return [
         f"""CREATE TEMP TABLE b_left AS SELECT *, {unit} FROM (
-            SELECT b.*, {none}, {left}, h.model IS NOT NULL AS asked FROM b_served b
-            LEFT JOIN (SELECT DISTINCT model, hour FROM b_share) h ON h.model = b.model AND h.hour = b.hour) l""",
-        f"INSERT INTO b_row ({columns}) SELECT 0, node, model, 0, '', {summed[0]} FROM b_left GROUP BY node, model",
-        f"""INSERT INTO b_row ({columns}) SELECT 0, node, l.model, request, tenant, {summed[1]}
-            FROM (SELECT model, hour, request, tenant, top - bottom AS parts FROM b_share) h
-            JOIN b_left l ON l.model = h.model AND l.hour = h.hour GROUP BY node, l.model, request, tenant""",
+            SELECT b.*, {none}, {left}, e.model IS NOT NULL AS asked FROM b_served b
+            LEFT JOIN b_every e ON e.model = b.model AND e.hour = b.hour) l""",
+        f"INSERT INTO b_own ({columns}) SELECT node, model, 0, '', {summed} FROM b_left GROUP BY node, model",
     ]
+
+
+def _served() -> str:
+    """The rows of those who were served: their parts of what is left of an hour."""
+    part = {name: f"CAST(CAST(left_{name} AS FLOAT8) * (top - bottom) / {PARTS} AS HUGEINT)" for name in SUMS}
+    part |= {name: f"unit_{name} * (top - bottom)" for name in _MONEY}
+    parts = ", ".join(f"{of} AS {name}" for name, of in part.items())
+    return f"""SELECT node, l.model, request, tenant, {parts}
+        FROM b_share h JOIN b_left l ON l.model = h.model AND l.hour = h.hour"""
