@@ -22,7 +22,7 @@ def lives(began: int, ended: int, horizon: int) -> list[str]:
     """Nodes, holds, GPUs and instances in the window: b_node, b_hold, b_instance, b_gpu. Open ones end at the horizon.
 
     A pod cannot hold what is not there: a device exists while it is held, though its record is late; and where it is
-    known to have ended, so has the hold.
+    known to have ended, so has the hold, until the same device is back under a pod that still runs.
     """
 
     def life(table: str, columns: str) -> str:
@@ -35,6 +35,7 @@ def lives(began: int, ended: int, horizon: int) -> list[str]:
             GROUP BY {columns}, x.id, x.began, n.began, n.ended"""
 
     gpu, instance = "x.node, x.gpu", "x.node, x.gpu, x.instance, x.parts"
+    hold = "h.id, h.pod, h.node, h.gpu, h.instance, h.parts, h.weight"
     return [
         """CREATE TEMP TABLE b_end AS
             SELECT id, kind, ran, COALESCE(told, noticed) AS moment FROM (
@@ -49,17 +50,23 @@ def lives(began: int, ended: int, horizon: int) -> list[str]:
         """CREATE TEMP TABLE b_lost AS
             SELECT h.id, MIN(m.moment) AS moment FROM holds h JOIN marks m ON m.id = h.device AND m.mark = 'ended'
                 AND m.kind IN ('gpu', 'instance') AND m.moment >= h.began GROUP BY h.id""",
+        f"""CREATE TEMP TABLE b_again AS
+            SELECT h.id, d.began, MIN(m.moment) AS moment FROM b_lost l JOIN holds h ON h.id = l.id
+            JOIN (SELECT id, {WHOLE} AS parts, began FROM gpus UNION ALL SELECT id, parts, began FROM instances) d
+                ON d.id = h.device AND d.parts = h.parts AND d.began > l.moment
+            LEFT JOIN marks m ON m.id = d.id AND m.mark = 'ended' AND m.moment > d.began GROUP BY h.id, d.began""",
         f"""CREATE TEMP TABLE b_hold AS SELECT * FROM (
             SELECT h.pod, h.node, h.gpu, h.instance, h.parts, h.weight, COALESCE(p.ran, 0) AS ran,
                 GREATEST(h.began, n.began) AS began,
-                LEAST(COALESCE(p.moment, q.moment, l.moment, {horizon}),
-                      COALESCE(q.moment, l.moment, p.moment, {horizon}),
-                      COALESCE(l.moment, p.moment, q.moment, {horizon}), n.ended) AS ended
-            FROM holds h JOIN b_node n ON n.node = h.node
+                LEAST(COALESCE(p.moment, q.moment, lost, {horizon}),
+                      COALESCE(q.moment, lost, p.moment, {horizon}),
+                      COALESCE(lost, p.moment, q.moment, {horizon}), n.ended) AS ended
+            FROM (SELECT {hold}, h.began, l.moment AS lost FROM holds h LEFT JOIN b_lost l ON l.id = h.id
+                  WHERE h.began < {ended}
+                  UNION ALL SELECT {hold}, a.began, a.moment FROM holds h JOIN b_again a ON a.id = h.id) h
+            JOIN b_node n ON n.node = h.node
             LEFT JOIN (SELECT id, moment, ran FROM b_end WHERE kind = 'pod') p ON p.id = h.pod
-            LEFT JOIN (SELECT id, moment FROM b_end WHERE kind = 'hold') q ON q.id = h.id
-            LEFT JOIN b_lost l ON l.id = h.id
-            WHERE h.began < {ended}) x WHERE began < ended""",
+            LEFT JOIN (SELECT id, moment FROM b_end WHERE kind = 'hold') q ON q.id = h.id) x WHERE began < ended""",
         f"CREATE TEMP TABLE b_made AS SELECT * FROM ({life('instances', instance)}) x WHERE began < ended",
         f"CREATE TEMP TABLE b_instance AS {_present('b_made', 'node, gpu, instance, parts', 'WHERE instance > 0')}",
         f"""CREATE TEMP TABLE b_known AS SELECT * FROM ({life("gpus", gpu)}) x WHERE began < ended

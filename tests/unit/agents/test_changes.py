@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,11 @@ import pytest
 from plimsoll.agents.meter.cluster import GONE_AFTER, Cluster
 from plimsoll.agents.meter.fold import Fold
 from plimsoll.agents.meter.reading import Reading
+from plimsoll.cost.bill import Query, bill
+from plimsoll.cost.duck import Duck
 from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.opened import opened
+from plimsoll.cost.price import Tariff
 from plimsoll.cost.sample import Ended, Gpu, Hold, Node, Pod, Record, Running, Watch
 from plimsoll.kube import kinds
 from plimsoll.kube.objects import Obj
@@ -256,3 +260,24 @@ def test_a_pod_runs_once() -> None:
     told.take("MODIFIED", pod(ran=T + 9000))
     assert [each.moment - T for each in told.records if isinstance(each, Running)] == [3000]
     assert len([each for each in told.records if isinstance(each, Pod)]) == 1
+
+
+# ---- devices that go and come back
+
+
+@pytest.mark.parametrize("restarts", [(), (10,), (10, 30)])
+def test_a_gpu_that_comes_back_is_billed_to_the_pod_that_still_runs(restarts: tuple[int, ...]) -> None:
+    """Exporters start anew, and for a while their pages lack GPUs; so may the meter."""
+    told = Told().take("ADDED", node()).take("ADDED", pod(ran=T))
+    ledger = Ledger(Duck(Path(":memory:")))
+    for turn in range(40):
+        told.page(turn * ROUND, *(("", "p") if turn == 0 or turn > 20 else ("",)))
+        if turn in restarts:
+            ledger.write(told.records)
+            told.cluster = Cluster(None, lambda *_: "", Fold(ROUND), started=T, patience_ms=90 * SECOND)
+            told.cluster.restore(opened(ledger.store), {})
+            told.take("ADDED", node()).take("ADDED", pod(ran=T))
+    ledger.write([*told.records, Watch(meter="m", began=T, ended=T + 40 * ROUND)])
+    answer = bill(ledger, Tariff({"": (7200, "x")}), Query(by="job", began=T, ended=T + 40 * ROUND))
+    (line,) = [each for each in answer.lines if each.key]
+    assert line.gpu_ms == (3 + 19) * ROUND

@@ -146,6 +146,37 @@ def test_a_node_without_some_of_its_gpus_still_costs_all_of_itself(ledger: Ledge
     assert found[""].unallocated == 50 * GPU
 
 
+@pytest.mark.parametrize("instance", ["", "7"])
+def test_a_device_that_comes_back_is_held_by_the_pods_that_still_run(ledger: Ledger, instance: str) -> None:
+    profile = "1g.10gb" if instance else ""
+    share = part(profile) if instance else 56
+    names = ("n", "g5", instance) if instance else ("n", "g5")
+
+    def there(began: int) -> list[Record]:
+        cut = [
+            Instance(node="n", gpu="g5", instance=instance, profile=profile, parts=share, began=START + began * HOUR)
+        ]
+        return [Gpu(node="n", gpu="g5", began=START + began * HOUR), *(cut if instance else ())]
+
+    def gone(ended: int) -> list[Record]:
+        mark = Ended(kind="instance" if instance else "gpu", subject=names, moment=START + ended * HOUR, exact=False)
+        return [mark, Ended(kind="gpu", subject=names[:2], moment=START + ended * HOUR, exact=False)]
+
+    held = [*pod("a", 0, None, "g5", instance, profile), *pod("b", 9, 10, "g5", instance, profile),
+            *pod("c", 1, 4, "g6"), *([] if instance else pod("d", 0, 5, "g5"))]  # fmt: skip
+    used = [measured("g5", instance, "a", START + hour * HOUR, START + (hour + 1) * HOUR, 1.0) for hour in (5, 8)]
+    ledger.write([*node("gold", 8), *there(0), *held, *gone(3), *there(5), *gone(7), *there(8), *used])
+    found = lines(ledger, split="even")
+    whole = GPU * share / 56
+    with_d = 0 if instance else 1.5  # d held it too, and ended before it was back
+    assert abs(found["a"].cost - (7 - with_d - 0.5) * whole) <= 1
+    assert abs(found["b"].cost - 0.5 * whole) <= 1
+    assert instance or found["d"].cost == with_d * GPU
+    assert found["c"].cost == 3 * GPU
+    assert found["a"].seen_ms == 2 * HOUR
+    assert found[""].absent == 3 * GPU
+
+
 def test_an_evicted_pod_pays_until_its_node_is_gone(ledger: Ledger) -> None:
     ledger.write([*node(), *pod("a", 1, 8), Ended(kind="node", subject=("n",), moment=START + 3 * HOUR, why="spot")])
     assert (ask(ledger).total, lines(ledger)["a"].cost) == (3 * GPU, 2 * GPU)
