@@ -46,7 +46,8 @@ def spans(store: Store) -> None:
             SELECT h.pod, c.node, c.gpu, c.instance, GREATEST(h.began, s.t), LEAST(h.ended, s.t + s.span),
                 c.price, c.time, h.weight, s.weights
             FROM b_held h JOIN b_engine e ON e.pod = h.pod JOIN b_carried c ON c.cell = h.cell
-            JOIN b_step s ON s.cell = h.cell AND h.began < s.t + s.span AND s.t < h.ended AND s.span > 0""")
+            JOIN b_step s ON s.cell = h.cell AND s.hour = h.hour AND h.began < s.t + s.span AND s.t < h.ended
+            WHERE s.span > 0""")
 
 
 def hours(store: Store, began: int, ended: int) -> None:

@@ -84,7 +84,8 @@ def _classed(paid: str, more: str = "") -> str:
     return f"""
         SELECT {more} pod, node, cost, per_ms * (seen - idle - low) AS productive,
             per_ms * low AS low, per_ms * idle AS idle, per_ms * starting AS starting, time,
-            quotient(time, span) * seen AS known, LEAST(time, CAST(busy AS HUGEINT) * part) AS used,
+            LEAST(time, CAST(ROUND(CAST(time AS FLOAT8) / span) AS BIGINT) * CAST(seen AS HUGEINT)) AS known,
+            LEAST(time, CAST(busy AS HUGEINT) * part) AS used,
             {", ".join(MEASURED)}, 1 AS holds FROM (
             SELECT *, quotient(cost, span) AS per_ms FROM (
                 SELECT {more} p.pod, p.node, p.cost, p.time, c.part, {used},
@@ -130,6 +131,8 @@ def _beside(by: By, rows: str, *, spread: bool = False) -> str:
 def cut(by: By, *, spread: bool) -> list[str]:
     """What each line costs, in whole micro-units and what is left of it: b_sum; what few of them have: b_extra.
 
+    Sums of lines but for MANY: b_line.
+
     spread: unused time is carried by those who held GPUs of the pool, as they held them.
     """
     of = CUTS[by]
@@ -138,7 +141,9 @@ def cut(by: By, *, spread: bool) -> list[str]:
     statements = [f"CREATE TEMP TABLE b_extra (k {of.kind}, {columns})"]
     unused = ", ".join((*UNUSED, "host", "0", "time"))
     free = f"SELECT {of.unused} AS k, {unused} FROM b_unused r LEFT JOIN b_node n ON n.node = r.node"
-    held = f"SELECT {of.key} AS k, cost FROM {rows}"
+    if by not in MANY:
+        statements.append(f"CREATE TEMP TABLE b_line AS {_sums(by)}")
+    held = f"SELECT {of.key} AS k, cost FROM {rows}" if by in MANY else "SELECT k, cost FROM b_line"
     if spread:
         groups = f"SELECT {of.key} AS k, COALESCE(n.pool, '') AS pool, SUM(cost) AS cost FROM {rows} GROUP BY 1, 2"
         statements += [f"CREATE TEMP TABLE b_group AS {groups}", *_spread(of)]
@@ -196,7 +201,8 @@ def rounded(store: Store, by: By, total: int, top: int) -> tuple[list[dict[str, 
     count, shown = (int(store.rows(f"SELECT COUNT(*) FROM {table}")[0][0]) for table in ("b_sum", "b_shown"))
     few = count > shown and by in MANY  # nobody asks what each of the others did
     every = "b_whose" if by in SERVED else "b_row"
-    store.run(f"CREATE TEMP TABLE b_line AS {_sums(by, shown=few)}")
+    if by in MANY:
+        store.run(f"CREATE TEMP TABLE b_line AS {_sums(by, shown=few)}")
     names = CUTS[by].names
     label, table = "CAST(s.k AS VARCHAR), ''", ""
     if names:
@@ -224,7 +230,7 @@ def rounded(store: Store, by: By, total: int, top: int) -> tuple[list[dict[str, 
     return lines, _line("", "", total - sum(line["cost"] for line in lines), rest), count - shown
 
 
-def _sums(by: By, *, shown: bool) -> str:
+def _sums(by: By, *, shown: bool = False) -> str:
     """The sums of lines; shown: of those only. Whose a row is is looked up while it is short."""
     key, sums = CUTS[by].key, ", ".join(f"SUM({name}) AS {name}" for name in SUMS)
     among = f"WHERE {key} IN (SELECT k FROM b_shown)" if shown else ""

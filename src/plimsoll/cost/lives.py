@@ -34,19 +34,20 @@ def lives(began: int, ended: int, horizon: int) -> list[str]:
             LEFT JOIN marks m ON m.id = x.id AND m.mark = 'ended' AND m.moment >= x.began
             GROUP BY {columns}, x.id, x.began, n.began, n.ended"""
 
+    def ends(kind: str, more: str = "") -> str:
+        """The end of each node, pod or hold: as it was told, else as it was noticed."""
+        return f"""(SELECT id, COALESCE(MIN(CASE WHEN mark = 'ended' AND exact = 1 THEN moment END),
+                                        MIN(CASE WHEN mark = 'ended' THEN moment END)) AS moment{more}
+                    FROM marks WHERE kind = '{kind}' GROUP BY id)"""
+
+    ran = ", MIN(CASE WHEN mark = 'running' THEN moment END) AS ran"
     gpu, instance = "x.node, x.gpu", "x.node, x.gpu, x.instance, x.parts"
-    hold = "h.id, h.pod, h.node, h.gpu, h.instance, h.parts, h.weight"
+    hold = "h.id, h.pod, h.device, h.node, h.gpu, h.instance, h.parts, h.weight"
     return [
-        """CREATE TEMP TABLE b_end AS
-            SELECT id, kind, ran, COALESCE(told, noticed) AS moment FROM (
-                SELECT id, kind, MIN(CASE WHEN mark = 'ended' AND exact = 1 THEN moment END) AS told,
-                    MIN(CASE WHEN mark = 'ended' THEN moment END) AS noticed,
-                    MIN(CASE WHEN mark = 'running' THEN moment END) AS ran
-                FROM marks WHERE kind IN ('node', 'pod', 'hold') GROUP BY id, kind) m""",
         f"""CREATE TEMP TABLE b_node AS SELECT * FROM (
             SELECT n.id AS node, uid, name, pool, sku, capacity, provider, region, instance_type, gpus, cpu_milli,
                 memory_mib, GREATEST(n.began, {began}) AS began, LEAST(COALESCE(e.moment, {horizon}), {ended}) AS ended
-            FROM nodes n LEFT JOIN b_end e ON e.id = n.id AND e.kind = 'node') x WHERE began < ended""",
+            FROM nodes n LEFT JOIN {ends("node")} e ON e.id = n.id) x WHERE began < ended""",
         """CREATE TEMP TABLE b_lost AS
             SELECT h.id, MIN(m.moment) AS moment FROM holds h JOIN marks m ON m.id = h.device AND m.mark = 'ended'
                 AND m.kind IN ('gpu', 'instance') AND m.moment >= h.began GROUP BY h.id""",
@@ -56,7 +57,7 @@ def lives(began: int, ended: int, horizon: int) -> list[str]:
                 ON d.id = h.device AND d.parts = h.parts AND d.began > l.moment
             LEFT JOIN marks m ON m.id = d.id AND m.mark = 'ended' AND m.moment > d.began GROUP BY h.id, d.began""",
         f"""CREATE TEMP TABLE b_hold AS SELECT * FROM (
-            SELECT h.pod, h.node, h.gpu, h.instance, h.parts, h.weight, COALESCE(p.ran, 0) AS ran,
+            SELECT h.pod, h.device, h.node, h.gpu, h.instance, h.parts, h.weight, COALESCE(p.ran, 0) AS ran,
                 GREATEST(h.began, n.began) AS began,
                 LEAST(COALESCE(p.moment, q.moment, lost, {horizon}),
                       COALESCE(q.moment, lost, p.moment, {horizon}),
@@ -65,8 +66,8 @@ def lives(began: int, ended: int, horizon: int) -> list[str]:
                   WHERE h.began < {ended}
                   UNION ALL SELECT {hold}, a.began, a.moment FROM holds h JOIN b_again a ON a.id = h.id) h
             JOIN b_node n ON n.node = h.node
-            LEFT JOIN (SELECT id, moment, ran FROM b_end WHERE kind = 'pod') p ON p.id = h.pod
-            LEFT JOIN (SELECT id, moment FROM b_end WHERE kind = 'hold') q ON q.id = h.id) x WHERE began < ended""",
+            LEFT JOIN {ends("pod", ran)} p ON p.id = h.pod
+            LEFT JOIN {ends("hold")} q ON q.id = h.id) x WHERE began < ended""",
         f"CREATE TEMP TABLE b_made AS SELECT * FROM ({life('instances', instance)}) x WHERE began < ended",
         f"CREATE TEMP TABLE b_instance AS {_present('b_made', 'node, gpu, instance, parts', 'WHERE instance > 0')}",
         f"""CREATE TEMP TABLE b_known AS SELECT * FROM ({life("gpus", gpu)}) x WHERE began < ended

@@ -52,7 +52,7 @@ def shared() -> list[str]:
     """
     return [
         f"""CREATE TEMP TABLE b_shared AS SELECT DISTINCT {_SLOT} FROM (
-            SELECT {_SLOT}, ended, LEAD(began) OVER (PARTITION BY {_SLOT} ORDER BY began) AS later FROM b_hold) h
+            SELECT {_SLOT}, ended, LEAD(began) OVER (PARTITION BY device ORDER BY began) AS later FROM b_hold) h
             WHERE later < ended""",
         f"""CREATE TEMP TABLE b_alone AS SELECT pod, {_SLOT}, ran, began, ended FROM b_hold h
             WHERE NOT EXISTS (SELECT 1 FROM b_shared s WHERE {_same("s", "h")})""",
@@ -110,8 +110,8 @@ def _held(store: Store, split: Split, window: tuple[int, int], pending: bool) ->
         WHERE c.shared"""
     if split != "measured":
         weight = "h.weight" if split == "requested" else "1"
-        store.run(f"""CREATE TEMP TABLE b_held AS SELECT h.pod, c.cell, h.ran, {began} AS began, {ended} AS ended,
-            CAST({weight} AS BIGINT) AS weight {piece}""")
+        store.run(f"""CREATE TEMP TABLE b_held AS SELECT h.pod, c.cell, 0 AS hour, h.ran, {began} AS began,
+            {ended} AS ended, CAST({weight} AS BIGINT) AS weight {piece}""")
         return
     first, last = (f"CAST(div({moment}, {HOUR}) AS BIGINT)" for moment in (began, f"{ended} - 1"))
     rows = merge.within(USAGE, *window, pending=pending)
@@ -126,7 +126,7 @@ def _held(store: Store, split: Split, window: tuple[int, int], pending: bool) ->
             FROM ({rows}) r WHERE EXISTS (SELECT 1 FROM b_shared s WHERE s.gpu = r.gpu AND s.instance = r.instance)
             GROUP BY 1, 2, 3, 4) u USING (pod, gpu, instance, hour)""")
     store.run("""CREATE TEMP TABLE b_held AS
-        SELECT pod, p.cell, ran, began, ended, CAST(
+        SELECT pod, p.cell, p.hour, ran, began, ended, CAST(
             CASE WHEN least = 0 THEN 1 ELSE GREATEST(1, div(used * 1000000, seen)) END AS BIGINT) AS weight
         FROM b_piece p JOIN (SELECT cell, hour, MIN(seen) AS least FROM b_piece GROUP BY cell, hour) m
             ON m.cell = p.cell AND m.hour = p.hour""")
@@ -135,31 +135,34 @@ def _held(store: Store, split: Split, window: tuple[int, int], pending: bool) ->
 def _together() -> list[str]:
     """What holders of shared slots pay and what is left of those, from b_held: added to b_paid and b_free.
 
-    A moment of a cell is one row, whatever begins and ends in it: running sums know no order among equals.
+    Sums run over the moments of a cell, and of each hour alone where its parts end with it. A moment is one row,
+    whatever begins and ends in it: running sums know no order among equals.
     """
-    upto = "PARTITION BY cell ORDER BY t ROWS UNBOUNDED PRECEDING"
+    upto = "PARTITION BY cell, hour ORDER BY t ROWS UNBOUNDED PRECEDING"
     each = f"COALESCE(quotient(CAST(span AS HUGEINT) * {FINE}, NULLIF(weights, 0)), 0)"
     # The product has more than 128 bits: whole milliseconds are multiplied first, then what is left of one.
     cost, time = (f"c.{of} * ms + quotient(c.{of} * (own - ms * {FINE}), {FINE})" for of in ("price", "time"))
+    free, at = "(c.ended - c.began - COALESCE(s.held, 0))", "{0}.cell = h.cell AND {0}.hour = h.hour AND {0}.t"
     return [
-        """CREATE TEMP TABLE b_event AS SELECT cell, t, CAST(SUM(weight) AS BIGINT) AS weight FROM (
-            SELECT cell, began AS t, CAST(0 AS BIGINT) AS weight FROM b_carried WHERE shared
-            UNION ALL SELECT cell, ended, 0 FROM b_carried WHERE shared
-            UNION ALL SELECT cell, began, weight FROM b_held
-            UNION ALL SELECT cell, ended, -weight FROM b_held) e GROUP BY cell, t""",
-        f"""CREATE TEMP TABLE b_step AS SELECT cell, t, span, weights, SUM(each) OVER w - each AS upto FROM (
+        """CREATE TEMP TABLE b_event AS SELECT cell, hour, t, CAST(SUM(weight) AS BIGINT) AS weight FROM (
+            SELECT cell, hour, began AS t, weight FROM b_held
+            UNION ALL SELECT cell, hour, ended, -weight FROM b_held) e GROUP BY cell, hour, t""",
+        f"""CREATE TEMP TABLE b_step AS SELECT cell, hour, t, span, weights, SUM(each) OVER w - each AS upto FROM (
             SELECT *, {each} AS each FROM (
-                SELECT cell, t, COALESCE(LEAD(t) OVER w - t, 0) AS span, SUM(weight) OVER w AS weights
+                SELECT cell, hour, t, COALESCE(LEAD(t) OVER w - t, 0) AS span, SUM(weight) OVER w AS weights
                 FROM b_event WINDOW w AS ({upto})) s) e
             WINDOW w AS ({upto})""",
-        f"""INSERT INTO b_free SELECT {_SLOT}, SUM(price * span), SUM(time * span)
-            FROM b_step JOIN b_carried USING (cell) WHERE weights = 0 GROUP BY {_SLOT}""",
+        f"""INSERT INTO b_free SELECT {_SLOT}, SUM(c.price * {free}), SUM(c.time * {free}) FROM b_carried c
+            LEFT JOIN (SELECT cell, SUM(span) AS held FROM b_step WHERE weights > 0 GROUP BY cell) s ON s.cell = c.cell
+            WHERE c.shared GROUP BY {_SLOT}""",
         f"""INSERT INTO b_paid (pod, {_SLOT}, cost, time, ran, began, ended)
             SELECT pod, c.node, c.gpu, c.instance, SUM({cost}), SUM({time}), MIN(ran), MIN(p.began), MAX(p.ended) FROM (
                 SELECT *, quotient(own, {FINE}) AS ms FROM (
-                    SELECT h.*, h.weight * (e.upto - b.upto) AS own FROM b_held h
-                    JOIN b_step b ON b.cell = h.cell AND b.t = h.began
-                    JOIN b_step e ON e.cell = h.cell AND e.t = h.ended) s) p
+                    SELECT pod, h.cell, SUM(weight * (e.upto - b.upto)) AS own, MIN(ran) AS ran, MIN(began) AS began,
+                        MAX(ended) AS ended
+                    FROM b_held h JOIN b_step b ON {at.format("b")} = h.began
+                    JOIN b_step e ON {at.format("e")} = h.ended
+                    GROUP BY pod, h.cell) s) p
             JOIN b_carried c ON c.cell = p.cell GROUP BY pod, c.node, c.gpu, c.instance""",
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -25,7 +25,8 @@ def answering(reply: Callable[[str, dict[str, str]], Reply]) -> Iterator[tuple[s
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            with suppress(BrokenPipeError):  # who asked may have heard enough
+                self.wfile.write(body)
 
         def do_GET(self) -> None:
             self._answer(urlsplit(self.path).query)
