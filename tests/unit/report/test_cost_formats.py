@@ -7,6 +7,7 @@ import json as plain
 from decimal import Decimal
 from fractions import Fraction
 from io import StringIO
+from typing import Any
 
 import jsonschema_rs
 import msgspec
@@ -85,6 +86,25 @@ def test_programs_read_lines_that_add_up_exactly(by: str, top: int) -> None:
     assert sum(Decimal(row["cost"]) for row in sheet) == document["total"]
     shown = columns.rows(found, columns.NARROW)
     assert shown[-1][4] == f"{found.bill.total / 10**6:,.2f}"
+
+
+@pytest.mark.parametrize("by", ["team", "model", "tenant", "served", "request"])
+def test_who_tells_names_is_said_where_nobody_told_any(by: Any) -> None:
+    found = bills.week(by)
+    nameless = [
+        msgspec.structs.replace(line, id="", key=line.key if by == "served" else "") for line in found.bill.lines
+    ]
+    bill = msgspec.structs.replace(found.bill, lines=tuple(nameless))
+    said = words.notes(msgspec.structs.replace(found, bill=bill))
+    assert any("is known:" in each for each in said) == (by != "team")
+    assert any("is known:" in each for each in words.notes(found)) == (by == "request")  # the week has tenants
+
+
+def test_a_wide_table_has_the_classes_that_somebody_has() -> None:
+    found = bills.week()
+    heads = [each.head for each in columns.shown(found, columns.WIDE)]
+    assert {"PRODUCTIVE", "IDLE", "UNALLOCATED", "UNMEASURED", "STARTING"} <= set(heads)
+    assert not {"LOW", "STRANDED", "ABSENT", "HOST", "SPREAD"} & set(heads)
 
 
 def renamed(found: Statement, name: str) -> Statement:

@@ -11,10 +11,11 @@ from plimsoll.report.cost import words
 
 
 class Column(NamedTuple):
-    """A column of figures: its head, and the cell of a line."""
+    """A column of figures: its head, and the cell of a line. of: the class of money that it shows, if it is one."""
 
     head: str
     cell: Callable[[Statement, Line], str]
+    of: str = ""
 
 
 def _money(head: str, of: Callable[[Line], int]) -> Column:
@@ -22,7 +23,7 @@ def _money(head: str, of: Callable[[Line], int]) -> Column:
 
 
 def _class(name: str) -> Column:
-    return _money(name.upper(), lambda line: int(getattr(line, name)))
+    return Column(name.upper(), lambda _, line: words.money(getattr(line, name)), name)
 
 
 GPU_H = Column("GPU-H", lambda _, line: words.hours(line.gpu_ms))
@@ -41,9 +42,12 @@ WIDE = (
 
 
 def shown(found: Statement, columns: tuple[Column, ...]) -> tuple[Column, ...]:
-    """Of these columns those that say something: without a time before there is no CHANGE."""
-    compared = found.previous is not None or found.earlier is not None
-    return columns if compared else tuple(each for each in columns if each is not CHANGE)
+    """Of these columns those that say something: no class that is 0 all over, and no CHANGE without a time before."""
+    whole = total(found)
+    none = {each for each in columns if each.of and not getattr(whole, each.of)}
+    if found.previous is None and found.earlier is None:
+        none.add(CHANGE)
+    return tuple(each for each in columns if each not in none)
 
 
 def total(found: Statement) -> Line:

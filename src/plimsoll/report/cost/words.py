@@ -22,6 +22,12 @@ CAUSES = {
 }
 _NAMES_MAX = 8
 _KWH = 3_600_000_000  # millijoules
+_NAMERS = {
+    "model": "no model is known: engines are known by their own counters, or by a service of the declaration",
+    "tenant": "no tenant is known: a gateway's log names them (agent meter --gateway-log)",
+    "served": "no tenant is known: a gateway's log names them (agent meter --gateway-log)",
+    "request": "no request is known: a gateway's log tells them (agent meter --gateway-log)",
+}
 
 
 def plain(raw: str) -> str:
@@ -167,6 +173,8 @@ def notes(found: Statement) -> list[str]:
         said.append(f"meters watched until {text(found.reach.last)}: what came after is not in it")
     if found.compared and found.earlier is None:
         said.append("no comparison: the ledger does not reach back to the window before")
+    if bill.query.by in _NAMERS and not any(line.id if bill.query.by == "served" else line.key for line in bill.lines):
+        said.append(_NAMERS[bill.query.by])
     if bill.stale:
         said.append("a price is older than the price book allows (90 days): write the current one into platform.yaml")
     if bill.sources:
