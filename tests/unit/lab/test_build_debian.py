@@ -21,7 +21,7 @@ for word; do last=$word; done
 [ "$last" = update ] && exit
 for word; do
     [ "$word" = --simulate ] && { /bin/cat $here/lacks; exit; }
-    case $word in -*|*=*|download) continue;; esac
+    case $word in -*|*=*|download|install) continue;; esac
     [ -e $here/no-$word ] && { echo "E: Unable to locate package $word" >&2; exit 100; }
     echo archive > ${word}_1.0_amd64.deb
 done
