@@ -109,7 +109,7 @@ def bill(ledger: Ledger, tariff: Tariff, query: Query) -> Bill:
         horizon = ledger.horizon()
         query = watched(ledger, query)
         rates = divided(ledger, tariff, query, horizon)
-        exact = sum((rate.per_hour or 0) * (rate.ended - rate.began) for _, rate in rates) * split.SCALE
+        exact = priced(rates)
         weighed: tuple[Weighed, ...] = ()
         for sql in lines.classes():
             store.run(sql)
@@ -118,7 +118,7 @@ def bill(ledger: Ledger, tariff: Tariff, query: Query) -> Bill:
         for sql in lines.cut(query.by, spread=query.idle == "spread"):
             store.run(sql)
         _check(store, exact)
-        total = (exact + split.MICRO // 2) // split.MICRO
+        total = _rounded(exact)
         rows, others, rest = lines.rounded(store, query.by, total, query.top)
     shown = tuple(Line(**row) for row in rows)
     if sum(each["cost"] for each in (*rows, *([others] if others else []))) != total:
@@ -131,14 +131,22 @@ def bill(ledger: Ledger, tariff: Tariff, query: Query) -> Bill:
     )  # fmt: skip
 
 
+def price(ledger: Ledger, tariff: Tariff, query: Query) -> int:
+    """The total of the bill alone, in micro-units: nothing is divided."""
+    store = ledger.store
+    with store.reading():
+        query = watched(ledger, query)
+        store.run(lives.nodes(query.began, query.ended, ledger.horizon()))
+        return _rounded(priced(_rates(store, tariff)))
+
+
 def divided(ledger: Ledger, tariff: Tariff, query: Query, horizon: int) -> list[tuple[Facts, Rate]]:
     """Divide the price of every node of the window among its holders; that price."""
     store, window = ledger.store, (query.began, query.ended)
     pending = ledger.pending(USAGE, *window)
     for sql in (*lives.lives(*window, horizon), lives.usage(*window, pending=pending)):
         store.run(sql)
-    observed = lives.quotes(store)
-    rates = [(node, rate) for node in lives.facts(store) for rate in tariff.rates(node, observed)]
+    rates = _rates(store, tariff)
     split.divide(store, rates, query.split, query.carve, window, pending=pending)
     return rates
 
@@ -146,6 +154,20 @@ def divided(ledger: Ledger, tariff: Tariff, query: Query, horizon: int) -> list[
 def watched(ledger: Ledger, query: Query) -> Query:
     """The query for that part of its window that a meter watched: of the time before the first nothing is known."""
     return msgspec.structs.replace(query, began=min(max(query.began, ledger.first()), query.ended))
+
+
+def _rates(store: Store, tariff: Tariff) -> list[tuple[Facts, Rate]]:
+    observed = lives.quotes(store)
+    return [(node, rate) for node in lives.facts(store) for rate in tariff.rates(node, observed)]
+
+
+def priced(rates: list[tuple[Facts, Rate]]) -> int:
+    """The price of all nodes, in parts of MICRO."""
+    return sum((rate.per_hour or 0) * (rate.ended - rate.began) for _, rate in rates) * split.SCALE
+
+
+def _rounded(exact: int) -> int:
+    return (exact + split.MICRO // 2) // split.MICRO
 
 
 def _check(store: Store, exact: int) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from plimsoll.cost import focus_charges, tenants
-from plimsoll.cost.bill import NotConservedError, Query, divided
+from plimsoll.cost.bill import NotConservedError, Query, divided, priced
 from plimsoll.cost.duck import Duck
 from plimsoll.cost.export import PARQUET, Progress, copy, quiet, quoted, scratch
 from plimsoll.cost.focus_columns import Issuer, Version, columns
@@ -23,7 +23,7 @@ from plimsoll.cost.ledger import BATCH, Ledger
 from plimsoll.cost.price import Carve, Tariff, unpriced
 from plimsoll.cost.sample import HOUR
 from plimsoll.cost.schema import Table
-from plimsoll.cost.split import MICRO, SCALE, Split
+from plimsoll.cost.split import MICRO, Split
 from plimsoll.cost.store import Store
 from plimsoll.errors import IncompleteError, InputError
 
@@ -106,7 +106,7 @@ def _periods(
             query = Query(by="pool", began=max(began, first), ended=until, split=asked.split, carve=asked.carve)
             rates = divided(ledger, tariff, query, horizon)
             missing |= set(unpriced(rates))
-            exact = sum((rate.per_hour or 0) * (rate.ended - rate.began) for _, rate in rates) * SCALE
+            exact = priced(rates)
             tenants.traffic(ledger, began, until)
             for sql in focus_charges.charges():
                 store.run(sql)

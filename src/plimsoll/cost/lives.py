@@ -18,6 +18,14 @@ STRANDED, ABSENT, HOST = -1, -2, -3  # slots that nobody can hold; instances' nu
 USED = ("seen", "idle", "low", "busy", "sm", "energy")
 
 
+def nodes(began: int, ended: int, horizon: int) -> str:
+    """Nodes in the window: b_node. Open ones end at the horizon."""
+    return f"""CREATE TEMP TABLE b_node AS SELECT * FROM (
+        SELECT n.id AS node, uid, name, pool, sku, capacity, provider, region, instance_type, gpus, cpu_milli,
+            memory_mib, GREATEST(n.began, {began}) AS began, LEAST(COALESCE(e.moment, {horizon}), {ended}) AS ended
+        FROM nodes n LEFT JOIN {_ends("node")} e ON e.id = n.id) x WHERE began < ended"""
+
+
 def lives(began: int, ended: int, horizon: int) -> list[str]:
     """Nodes, holds, GPUs and instances in the window: b_node, b_hold, b_instance, b_gpu. Open ones end at the horizon.
 
@@ -34,20 +42,11 @@ def lives(began: int, ended: int, horizon: int) -> list[str]:
             LEFT JOIN marks m ON m.id = x.id AND m.mark = 'ended' AND m.moment >= x.began
             GROUP BY {columns}, x.id, x.began, n.began, n.ended"""
 
-    def ends(kind: str, more: str = "") -> str:
-        """The end of each node, pod or hold: as it was told, else as it was noticed."""
-        return f"""(SELECT id, COALESCE(MIN(CASE WHEN mark = 'ended' AND exact = 1 THEN moment END),
-                                        MIN(CASE WHEN mark = 'ended' THEN moment END)) AS moment{more}
-                    FROM marks WHERE kind = '{kind}' GROUP BY id)"""
-
     ran = ", MIN(CASE WHEN mark = 'running' THEN moment END) AS ran"
     gpu, instance = "x.node, x.gpu", "x.node, x.gpu, x.instance, x.parts"
     hold = "h.id, h.pod, h.device, h.node, h.gpu, h.instance, h.parts, h.weight"
     return [
-        f"""CREATE TEMP TABLE b_node AS SELECT * FROM (
-            SELECT n.id AS node, uid, name, pool, sku, capacity, provider, region, instance_type, gpus, cpu_milli,
-                memory_mib, GREATEST(n.began, {began}) AS began, LEAST(COALESCE(e.moment, {horizon}), {ended}) AS ended
-            FROM nodes n LEFT JOIN {ends("node")} e ON e.id = n.id) x WHERE began < ended""",
+        nodes(began, ended, horizon),
         """CREATE TEMP TABLE b_lost AS
             SELECT h.id, MIN(m.moment) AS moment FROM holds h JOIN marks m ON m.id = h.device AND m.mark = 'ended'
                 AND m.kind IN ('gpu', 'instance') AND m.moment >= h.began GROUP BY h.id""",
@@ -66,14 +65,21 @@ def lives(began: int, ended: int, horizon: int) -> list[str]:
                   WHERE h.began < {ended}
                   UNION ALL SELECT {hold}, a.began, a.moment FROM holds h JOIN b_again a ON a.id = h.id) h
             JOIN b_node n ON n.node = h.node
-            LEFT JOIN {ends("pod", ran)} p ON p.id = h.pod
-            LEFT JOIN {ends("hold")} q ON q.id = h.id) x WHERE began < ended""",
+            LEFT JOIN {_ends("pod", ran)} p ON p.id = h.pod
+            LEFT JOIN {_ends("hold")} q ON q.id = h.id) x WHERE began < ended""",
         f"CREATE TEMP TABLE b_made AS SELECT * FROM ({life('instances', instance)}) x WHERE began < ended",
         f"CREATE TEMP TABLE b_instance AS {_present('b_made', 'node, gpu, instance, parts', 'WHERE instance > 0')}",
         f"""CREATE TEMP TABLE b_known AS SELECT * FROM ({life("gpus", gpu)}) x WHERE began < ended
             UNION ALL SELECT node, gpu, began, ended FROM b_instance""",
         f"CREATE TEMP TABLE b_gpu AS {_present('b_known', 'node, gpu')}",
     ]  # fmt: skip
+
+
+def _ends(kind: str, more: str = "") -> str:
+    """The end of each node, pod or hold: as it was told, else as it was noticed."""
+    return f"""(SELECT id, COALESCE(MIN(CASE WHEN mark = 'ended' AND exact = 1 THEN moment END),
+                                    MIN(CASE WHEN mark = 'ended' THEN moment END)) AS moment{more}
+                FROM marks WHERE kind = '{kind}' GROUP BY id)"""
 
 
 def _present(known: str, keys: str, held: str = "") -> str:

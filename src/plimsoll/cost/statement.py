@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from plimsoll.cost.bill import Bill, Line, Query, bill
+from plimsoll.cost.bill import Bill, Line, Query, bill, price
 from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.price import Tariff
 from plimsoll.cost.schema import TABLES
@@ -130,12 +130,10 @@ def statement(ledger: Ledger, tariff: Tariff, query: Query, *, compare: bool = T
     earlier = window.before()
     if not compare or earlier.began < found.first:
         return Statement(bill=answer, asked=asked, reach=found, compared=compare)
+    before = msgspec.structs.replace(query, began=earlier.began, ended=earlier.ended)
     if query.by in _ONCE:
-        total = bill(
-            ledger, tariff, msgspec.structs.replace(query, by="pool", began=earlier.began, ended=earlier.ended)
-        )
-        return Statement(bill=answer, asked=asked, reach=found, earlier=total.total)
+        return Statement(bill=answer, asked=asked, reach=found, earlier=price(ledger, tariff, before))
     top = _MOST if query.by == "workload" else 0
-    old = bill(ledger, tariff, msgspec.structs.replace(query, top=top, began=earlier.began, ended=earlier.ended))
+    old = bill(ledger, tariff, msgspec.structs.replace(before, top=top))
     previous = {(line.key, line.id): line.cost for line in old.lines}
     return Statement(bill=answer, asked=asked, reach=found, previous=previous, whole=not old.rest, earlier=old.total)

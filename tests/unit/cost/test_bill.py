@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from plimsoll.cost.bill import Bill, Query, bill
+from plimsoll.cost.bill import Bill, Query, bill, price
 from plimsoll.cost.ledger import Ledger
 from plimsoll.cost.lines import COST, By
 from plimsoll.cost.sample import HOUR, Record
@@ -82,7 +82,9 @@ def test_lines_add_up_to_the_price_of_the_nodes(
 ) -> None:
     truth = generate(Random(seed), nodes=2, pods=12)
     window = START + began, START + began + span
-    answer = ask(opened(truth.records()), by, *window, split, idle)
+    ledger = opened(truth.records())
+    answer = ask(ledger, by, *window, split, idle)
+    assert price(ledger, TARIFF, answer.query) == answer.total
     exact = sum(truth.exact(*window, weighted=False).values(), Fraction())
     assert sum(line.cost for line in answer.lines) == answer.total
     assert abs(answer.total - exact) <= Fraction(1, 2)
