@@ -50,27 +50,27 @@ def spans(store: Store) -> None:
             WHERE s.span > 0""")
 
 
-def hours(store: Store, began: int, ended: int) -> None:
+def hours(store: Store) -> None:
     """What each model's engines of a pool cost in each hour, by class: b_served. From b_used, what they did.
 
     Class is by the time of the hour, as that of a bill's rows is by the time of the hold (lines.py). idled: GPU time in
     which nothing was done.
     """
-    span = list(range(began // HOUR, -(-ended // HOUR)))
+    hour = store.series.format(*(f"CAST(div({moment}, {HOUR}) AS BIGINT)" for moment in ("began", "ended - 1")))
     store.run(f"""CREATE TEMP TABLE b_hour AS
         SELECT pod, node, gpu, instance, hour, SUM(ms) AS held,
             SUM(GREATEST(0, LEAST(upto, ran) - since)) AS starting,
             SUM(CASE WHEN weights = 1 THEN price * ms ELSE quotient(price * ms * weight, weights) END) AS cost,
             SUM(CASE WHEN weights = 1 THEN time * ms ELSE quotient(time * ms * weight, weights) END) AS time FROM (
             SELECT *, upto - since AS ms FROM (
-                SELECT s.pod, s.node, s.gpu, s.instance, o.hour, s.price, s.time, s.weight, s.weights,
+                SELECT s.pod, s.node, s.gpu, s.instance, hour, s.price, s.time, s.weight, s.weights,
                     COALESCE(m.moment, 0) AS ran,
-                    GREATEST(s.began, o.hour * {HOUR}) AS since, LEAST(s.ended, (o.hour + 1) * {HOUR}) AS upto
-                FROM b_span s JOIN (SELECT UNNEST(CAST(? AS BIGINT[])) AS hour) o
-                    ON s.began < (o.hour + 1) * {HOUR} AND s.ended > o.hour * {HOUR}
-                LEFT JOIN (SELECT id, MIN(moment) AS moment FROM marks WHERE mark = 'running' GROUP BY id) m
+                    GREATEST(s.began, hour * {HOUR}) AS since, LEAST(s.ended, (hour + 1) * {HOUR}) AS upto
+                FROM (SELECT *, {hour} AS hour FROM b_span WHERE began < ended) s
+                LEFT JOIN (SELECT id, MIN(moment) AS moment FROM marks
+                           WHERE mark = 'running' AND id IN (SELECT pod FROM b_engine) GROUP BY id) m
                     ON m.id = s.pod) x) y
-        GROUP BY pod, node, gpu, instance, hour""", [span])  # fmt: skip
+        GROUP BY pod, node, gpu, instance, hour""")
     used = ", ".join(f"CAST(COALESCE(u.{name}, 0) AS BIGINT) AS {name}" for name in USED)
     first = "SELECT pod, gpu, instance, MIN(hour) AS hour FROM b_hour GROUP BY pod, gpu, instance"
     store.run(f"""CREATE TEMP TABLE b_served AS

@@ -54,7 +54,7 @@ def divide(ledger: Ledger, by: By, began: int, ended: int, weights: Weights | No
     every = "SELECT * FROM b_own"
     if by != "model":
         engines.spans(store)
-        engines.hours(store, began, ended)
+        engines.hours(store)
         for sql in (*_parts(), *_nobody()):
             store.run(sql)
         every += f" UNION ALL {_served()}"
@@ -128,10 +128,14 @@ def _by_tenant() -> list[str]:
     part = ", ".join(f"{of} AS {name}" for name, of in beyond.items())
     shown = ", ".join(f"GREATEST(told_{name}, own_{name})" for name in _COUNTS)
     counts = ", ".join(_COUNTS)
-    names = [f"{side}_{name}" for side in ("told", "own") for name in _COUNTS]
-    every = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in names)
+    sums = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in _COUNTS)
+    names = ", ".join(f"COALESCE(t.{name}, 0) AS told_{name}, COALESCE(c.{name}, 0) AS own_{name}" for name in _COUNTS)
+    keys = ("model", "hour", "tenant")
+    key = ", ".join(f"COALESCE(t.{of}, c.{of}) AS {of}" for of in keys)
+    same = " AND ".join(f"t.{of} = c.{of}" for of in keys)
     return [
-        f"CREATE TEMP TABLE b_both AS SELECT model, hour, tenant, {every} FROM ({_both()}) b GROUP BY 1, 2, 3",
+        f"""CREATE TEMP TABLE b_both AS SELECT {key}, {names} FROM (
+            SELECT model, hour, tenant, {sums} FROM b_told GROUP BY 1, 2, 3) t FULL JOIN b_counted c ON {same}""",
         _cached(
             "b_both",
             "told_",
