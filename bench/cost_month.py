@@ -21,7 +21,7 @@ if __name__ == "__main__":
 from bench.cost_ledger import DAY, START, Shape, ask, make, place  # noqa: E402  found from the repository's root
 from bench.measure import measure, report  # noqa: E402
 from plimsoll.cost.bill import Query  # noqa: E402
-from plimsoll.cost.lines import By  # noqa: E402
+from plimsoll.cost.cuts import By  # noqa: E402
 from plimsoll.cost.sample import HOUR  # noqa: E402
 
 

@@ -23,9 +23,9 @@ from bench.measure import measure  # noqa: E402  found from the repository's roo
 from plimsoll.agents.meter import vllm  # noqa: E402
 from plimsoll.agents.meter.gateway import BATCH, Fields, parse  # noqa: E402
 from plimsoll.cost.bill import Query, bill  # noqa: E402
+from plimsoll.cost.cuts import By  # noqa: E402
 from plimsoll.cost.duck import Duck  # noqa: E402
 from plimsoll.cost.ledger import Ledger  # noqa: E402
-from plimsoll.cost.lines import By  # noqa: E402
 from plimsoll.cost.price import Tariff  # noqa: E402
 from plimsoll.cost.sample import HOUR, Request  # noqa: E402
 

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from plimsoll.cli import cost_options, options
 from plimsoll.cli.verbs import Verbs
-from plimsoll.cost.lines import By
+from plimsoll.cost.cuts import By
 from plimsoll.errors import Exit
 
 VERBS = {

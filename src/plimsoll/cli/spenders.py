@@ -8,7 +8,7 @@ from typing import get_args
 import click
 
 from plimsoll.cli import cost_options, options
-from plimsoll.cost.lines import By
+from plimsoll.cost.cuts import By
 
 
 @click.command("spenders")

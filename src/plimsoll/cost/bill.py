@@ -7,8 +7,8 @@ from typing import Literal
 import msgspec
 
 from plimsoll.cost import lines, lives, split, tenants
+from plimsoll.cost.cuts import SERVED, By
 from plimsoll.cost.ledger import Ledger
-from plimsoll.cost.lines import By
 from plimsoll.cost.price import Carve, Facts, Rate, Tariff, unpriced
 from plimsoll.cost.request import Weights
 from plimsoll.cost.schema import USAGE
@@ -113,7 +113,7 @@ def bill(ledger: Ledger, tariff: Tariff, query: Query) -> Bill:
         weighed: tuple[Weighed, ...] = ()
         for sql in lines.classes():
             store.run(sql)
-        if query.by in lines.SERVED:
+        if query.by in SERVED:
             weighed = tenants.divide(ledger, query.by, query.began, query.ended, query.weights)
         for sql in lines.cut(query.by, spread=query.idle == "spread"):
             store.run(sql)

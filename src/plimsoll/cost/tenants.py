@@ -11,8 +11,9 @@ tenants is nobody's.
 from __future__ import annotations
 
 from plimsoll.cost import engines, merge, weigh
+from plimsoll.cost.cuts import CUTS, By
 from plimsoll.cost.ledger import Ledger
-from plimsoll.cost.lines import CLASSES, CUTS, SUMS, By, own
+from plimsoll.cost.lines import CLASSES, SUMS, own
 from plimsoll.cost.request import Weights, whole
 from plimsoll.cost.sample import HOUR
 from plimsoll.cost.schema import TOKENS, USAGE

@@ -8,8 +8,8 @@ import msgspec
 
 from plimsoll.cost import lives, merge
 from plimsoll.cost.bill import Bill, Query, bill
+from plimsoll.cost.cuts import By
 from plimsoll.cost.ledger import Ledger
-from plimsoll.cost.lines import By
 from plimsoll.cost.lost import REASONS
 from plimsoll.cost.price import Tariff
 from plimsoll.cost.sample import IDLE, WHOLE

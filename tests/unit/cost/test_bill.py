@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from plimsoll.cost.bill import Bill, Query, bill, price
+from plimsoll.cost.cuts import By
 from plimsoll.cost.ledger import Ledger
-from plimsoll.cost.lines import COST, By
+from plimsoll.cost.lines import COST
 from plimsoll.cost.sample import HOUR, Record
 from plimsoll.cost.split import Split
 from plimsoll.cost.store import open_store

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from plimsoll.cost.bill import Bill, Query, bill
+from plimsoll.cost.cuts import By
 from plimsoll.cost.ledger import Ledger
-from plimsoll.cost.lines import By
 from plimsoll.cost.request import Weights
 from plimsoll.cost.sample import HOUR, Pod, Record, Request, Tokens, measured
 from plimsoll.cost.split import Split

@@ -8,9 +8,9 @@ from typing import Any
 
 from plimsoll.cost import job as jobs
 from plimsoll.cost.bill import Query
+from plimsoll.cost.cuts import By
 from plimsoll.cost.job import Job
 from plimsoll.cost.ledger import Ledger
-from plimsoll.cost.lines import By
 from plimsoll.cost.month import Budgets, budgets, limits
 from plimsoll.cost.monthly import Monthly, monthly
 from plimsoll.cost.price import Tariff
