@@ -57,6 +57,7 @@ def hours(store: Store) -> None:
     which nothing was done.
     """
     hour = store.series.format(*(f"CAST(div({moment}, {HOUR}) AS BIGINT)" for moment in ("began", "ended - 1")))
+    store.run(f"CREATE TEMP TABLE b_each AS SELECT *, {hour} AS hour FROM b_span WHERE began < ended")
     store.run(f"""CREATE TEMP TABLE b_hour AS
         SELECT pod, node, gpu, instance, hour, SUM(ms) AS held,
             SUM(GREATEST(0, LEAST(upto, ran) - since)) AS starting,
@@ -66,7 +67,7 @@ def hours(store: Store) -> None:
                 SELECT s.pod, s.node, s.gpu, s.instance, hour, s.price, s.time, s.weight, s.weights,
                     COALESCE(m.moment, 0) AS ran,
                     GREATEST(s.began, hour * {HOUR}) AS since, LEAST(s.ended, (hour + 1) * {HOUR}) AS upto
-                FROM (SELECT *, {hour} AS hour FROM b_span WHERE began < ended) s
+                FROM b_each s
                 LEFT JOIN (SELECT id, MIN(moment) AS moment FROM marks
                            WHERE mark = 'running' AND id IN (SELECT pod FROM b_engine) GROUP BY id) m
                     ON m.id = s.pod) x) y
@@ -76,10 +77,12 @@ def hours(store: Store) -> None:
     store.run(f"""CREATE TEMP TABLE b_served AS
         SELECT model, MIN(node) AS node, hour, SUM(cost) AS cost, SUM(per_ms * (seen - idle - low)) AS productive,
             SUM(per_ms * low) AS low, SUM(per_ms * idle) AS idle, SUM(per_ms * starting) AS starting,
-            SUM(time) AS time, SUM(per_time * idle) AS idled, SUM(per_time * seen) AS known,
+            SUM(time) AS time, SUM(LEAST(time, per_time * idle)) AS idled,
+            SUM(LEAST(time, per_time * seen)) AS known,
             SUM(LEAST(time, CAST(busy AS HUGEINT) * part)) AS used,
             SUM(seen) AS seen, SUM(busy) AS busy, SUM(sm) AS sm, SUM(energy) AS energy, SUM(first) AS holds FROM (
-            SELECT *, quotient(cost, span) AS per_ms, quotient(time, span) AS per_time FROM (
+            SELECT *, quotient(cost, span) AS per_ms,
+                CAST(ROUND(CAST(time AS FLOAT8) / span) AS HUGEINT) AS per_time FROM (
                 SELECT e.model, COALESCE(n.pool, '') AS pool, h.node, h.hour, h.cost, h.time, c.part,
                     CASE WHEN f.hour = h.hour THEN 1 ELSE 0 END AS first,
                     CAST(h.starting AS BIGINT) AS starting, {used},

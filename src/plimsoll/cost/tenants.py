@@ -205,13 +205,13 @@ def _parts() -> list[str]:
     return [
         f"""CREATE TEMP TABLE b_work AS SELECT p.model, hour, request, tenant, CAST({work} AS HUGEINT) AS work
             FROM b_part p JOIN b_weight w ON w.model = p.model WHERE p.requests + p.prompt + p.output > 0""",
-        """CREATE TEMP TABLE b_every AS SELECT model, hour, SUM(work) AS work, COUNT(*) AS many
-            FROM b_work GROUP BY model, hour""",
+        """CREATE TEMP TABLE b_every AS SELECT *, CAST(ROW_NUMBER() OVER () AS INTEGER) AS place FROM (
+            SELECT model, hour, SUM(work) AS work, COUNT(*) AS many FROM b_work GROUP BY model, hour) w""",
         f"""CREATE TEMP TABLE b_share AS
             SELECT model, hour, request, tenant, {upto.format("upto - work")} AS bottom, {upto.format("upto")} AS top
-            FROM (SELECT *, SUM(work) OVER (PARTITION BY model, hour ORDER BY request, tenant
+            FROM (SELECT *, SUM(work) OVER (PARTITION BY place ORDER BY request, tenant
                                             ROWS UNBOUNDED PRECEDING) AS upto FROM (
-                SELECT s.model, s.hour, request, tenant, CASE WHEN e.work = 0 THEN 1 ELSE s.work END AS work,
+                SELECT s.model, s.hour, e.place, request, tenant, CASE WHEN e.work = 0 THEN 1 ELSE s.work END AS work,
                     CAST(CASE WHEN e.work = 0 THEN e.many ELSE e.work END AS FLOAT8) AS every
                 FROM b_work s JOIN b_every e ON e.model = s.model AND e.hour = s.hour) w) u""",
     ]

@@ -55,14 +55,14 @@ def _sums(ledger: Ledger, began: int, ended: int, done: str) -> dict[str, Sums]:
     tokens = merge.within(TOKENS, began, ended, pending=ledger.pending(TOKENS, began, ended))
     whole = int(_WHOLE * HOUR)
     products = ("p * p", "p * o", "o * o", "p * b", "o * b", "b * b", "b")
+    ledger.store.run(f"""CREATE TEMP TABLE b_spoken AS
+        SELECT pod, CAST(div(began, {HOUR}) AS BIGINT) AS hour, CAST(GREATEST(SUM(prompt - cached), 0) AS FLOAT8) AS p,
+            CAST(SUM(output) AS FLOAT8) AS o
+        FROM ({tokens}) k WHERE tenant = '' GROUP BY 1, 2
+        HAVING SUM(ended - began) >= {whole} AND SUM(prompt + output) > 0""")
     rows = ledger.store.rows(f"""
         SELECT model, COUNT(*), {", ".join(f"SUM({of})" for of in products)} FROM (
-            SELECT e.model, CAST(w.busy AS FLOAT8) AS b, CAST(t.prompt AS FLOAT8) AS p, CAST(t.output AS FLOAT8) AS o
-            FROM (SELECT pod, hour, SUM(busy) AS busy FROM {done} GROUP BY pod, hour HAVING MIN(seen) >= {whole}) w
-            JOIN (SELECT pod, div(began, {HOUR}) AS hour, GREATEST(SUM(prompt - cached), 0) AS prompt,
-                      SUM(output) AS output
-                  FROM ({tokens}) k WHERE tenant = '' GROUP BY pod, div(began, {HOUR})
-                  HAVING SUM(ended - began) >= {whole} AND SUM(prompt + output) > 0) t
-                ON t.pod = w.pod AND t.hour = w.hour
-            JOIN b_engine e ON e.pod = w.pod) x GROUP BY model""")
+            SELECT pod, hour, CAST(SUM(busy) AS FLOAT8) AS b FROM {done}
+            GROUP BY pod, hour HAVING MIN(seen) >= {whole}) w
+        JOIN b_spoken t ON t.pod = w.pod AND t.hour = w.hour JOIN b_engine e ON e.pod = w.pod GROUP BY model""")
     return {model: Sums(int(count), *map(float, sums)) for model, count, *sums in rows}
