@@ -58,11 +58,13 @@ def classes() -> list[str]:
     ]
 
 
-def own() -> str:
+def own(by: By) -> str:
     """Rows of holders by node, model and tenant: b_own. Without those in b_engine; models of others from b_kept."""
-    paid = """(SELECT r.*, COALESCE(e.model, '') AS model, COALESCE(p.tenant, '') AS tenant FROM b_paid r
-        LEFT JOIN pods p ON p.id = r.pod LEFT JOIN b_kept e ON e.pod = r.pod
-        WHERE NOT EXISTS (SELECT 1 FROM b_engine d WHERE d.pod = r.pod))"""
+    tenant, pods = "''", ""
+    if by in ("tenant", "served"):
+        tenant, pods = "COALESCE(p.tenant, '')", "LEFT JOIN pods p ON p.id = r.pod"
+    paid = f"""(SELECT r.*, COALESCE(e.model, '') AS model, {tenant} AS tenant FROM b_paid r {pods}
+        LEFT JOIN b_kept e ON e.pod = r.pod WHERE NOT EXISTS (SELECT 1 FROM b_engine d WHERE d.pod = r.pod))"""
     sums = ", ".join(f"SUM({name}) AS {name}" for name in SUMS)
     return f"""CREATE TEMP TABLE b_own AS SELECT node, model, CAST(0 AS BIGINT) AS request, tenant, {sums}
         FROM ({_classed(paid, "model, tenant,")}) r GROUP BY node, model, tenant"""

@@ -51,7 +51,7 @@ def divide(ledger: Ledger, by: By, began: int, ended: int, weights: Weights | No
         kept = "model <> ''"
     store.run(f"CREATE TEMP TABLE b_kept AS SELECT * FROM b_engine WHERE {kept}")
     store.run("DELETE FROM b_engine WHERE pod IN (SELECT pod FROM b_kept)")
-    store.run(own())
+    store.run(own(by))
     every = "SELECT * FROM b_own"
     if by != "model":
         engines.spans(store)
