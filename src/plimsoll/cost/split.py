@@ -69,6 +69,7 @@ def carried() -> str:
             CAST({price} AS HUGEINT) AS price, CAST({time} AS HUGEINT) AS time,
             COUNT(*) OVER (PARTITION BY s.node, s.gpu, s.instance) AS prices,
             CAST(ROW_NUMBER() OVER () AS INTEGER) AS cell,
+            CAST(DENSE_RANK() OVER (ORDER BY s.node, s.gpu, s.instance) AS INTEGER) AS slot,
             EXISTS (SELECT 1 FROM b_shared h WHERE {_same("h", "s")}) AS shared
         FROM b_slot s JOIN b_rate r ON r.node = s.node AND r.began < s.ended AND s.began < r.ended"""
 
@@ -101,24 +102,25 @@ def alone() -> list[str]:
 def _held(store: Store, split: Split, window: tuple[int, int], pending: bool) -> None:
     """Holds of shared slots in parts for which neither the price nor the weight changes: b_held.
 
-    Measured: cut at full hours, and weighed by what was measured in each. In an hour in which any holder was not
-    measured all weigh the same. One that was measured and did nothing weighs a millionth of a busy GPU, so that an hour
-    in which nobody did anything is shared evenly.
+    since, till: of the hold. Measured: cut at full hours, and weighed by what was measured in each. In an hour in which
+    any holder was not measured all weigh the same, whatever the price does. One that was measured and did nothing
+    weighs a millionth of a busy GPU, so that an hour in which nobody did anything is shared evenly.
     """
     began, ended = "GREATEST(h.began, c.began)", "LEAST(h.ended, c.ended)"
     piece = f"""FROM b_hold h JOIN b_carried c ON {_same("c", "h")} AND h.began < c.ended AND c.began < h.ended
         WHERE c.shared"""
     if split != "measured":
         weight = "h.weight" if split == "requested" else "1"
-        store.run(f"""CREATE TEMP TABLE b_held AS SELECT h.pod, c.cell, 0 AS hour, h.ran, {began} AS began,
-            {ended} AS ended, CAST({weight} AS BIGINT) AS weight {piece}""")
+        store.run(f"""CREATE TEMP TABLE b_held AS SELECT h.pod, c.cell, 0 AS hour, h.ran, h.began AS since,
+            h.ended AS till, {began} AS began, {ended} AS ended, CAST({weight} AS BIGINT) AS weight {piece}""")
         return
     first, last = (f"CAST(div({moment}, {HOUR}) AS BIGINT)" for moment in (began, f"{ended} - 1"))
     rows = merge.within(USAGE, *window, pending=pending)
     store.run(f"""CREATE TEMP TABLE b_piece AS
-        SELECT pod, cell, hour, ran, COALESCE(u.seen, 0) AS seen, u.used,
+        SELECT pod, cell, slot, hour, ran, since, till, COALESCE(u.seen, 0) AS seen, u.used,
             GREATEST(began, hour * {HOUR}) AS began, LEAST(ended, (hour + 1) * {HOUR}) AS ended FROM (
-            SELECT h.pod, h.gpu, h.instance, c.cell, h.ran, {began} AS began, {ended} AS ended,
+            SELECT h.pod, h.gpu, h.instance, c.cell, c.slot, h.ran, h.began AS since, h.ended AS till,
+                {began} AS began, {ended} AS ended,
                 {store.series.format(first, last)} AS hour {piece}) p
         LEFT JOIN (
             SELECT pod, gpu, instance, CAST(div(began, {HOUR}) AS BIGINT) AS hour, SUM(seen) AS seen,
@@ -126,10 +128,10 @@ def _held(store: Store, split: Split, window: tuple[int, int], pending: bool) ->
             FROM ({rows}) r WHERE EXISTS (SELECT 1 FROM b_shared s WHERE s.gpu = r.gpu AND s.instance = r.instance)
             GROUP BY 1, 2, 3, 4) u USING (pod, gpu, instance, hour)""")
     store.run("""CREATE TEMP TABLE b_held AS
-        SELECT pod, p.cell, p.hour, ran, began, ended, CAST(
+        SELECT pod, cell, p.hour, ran, since, till, began, ended, CAST(
             CASE WHEN least = 0 THEN 1 ELSE GREATEST(1, div(used * 1000000, seen)) END AS BIGINT) AS weight
-        FROM b_piece p JOIN (SELECT cell, hour, MIN(seen) AS least FROM b_piece GROUP BY cell, hour) m
-            ON m.cell = p.cell AND m.hour = p.hour""")
+        FROM b_piece p JOIN (SELECT slot, hour, MIN(seen) AS least FROM b_piece GROUP BY slot, hour) m
+            ON m.slot = p.slot AND m.hour = p.hour""")
 
 
 def _together() -> list[str]:
@@ -156,10 +158,10 @@ def _together() -> list[str]:
             LEFT JOIN (SELECT cell, SUM(span) AS held FROM b_step WHERE weights > 0 GROUP BY cell) s ON s.cell = c.cell
             WHERE c.shared GROUP BY {_SLOT}""",
         f"""INSERT INTO b_paid (pod, {_SLOT}, cost, time, ran, began, ended)
-            SELECT pod, c.node, c.gpu, c.instance, SUM({cost}), SUM({time}), MIN(ran), MIN(p.began), MAX(p.ended) FROM (
+            SELECT pod, c.node, c.gpu, c.instance, SUM({cost}), SUM({time}), MIN(ran), MIN(since), MAX(till) FROM (
                 SELECT *, quotient(own, {FINE}) AS ms FROM (
-                    SELECT pod, h.cell, SUM(weight * (e.upto - b.upto)) AS own, MIN(ran) AS ran, MIN(began) AS began,
-                        MAX(ended) AS ended
+                    SELECT pod, h.cell, SUM(weight * (e.upto - b.upto)) AS own, MIN(ran) AS ran, MIN(since) AS since,
+                        MAX(till) AS till
                     FROM b_held h JOIN b_step b ON {at.format("b")} = h.began
                     JOIN b_step e ON {at.format("e")} = h.ended
                     GROUP BY pod, h.cell) s) p

@@ -120,6 +120,18 @@ def test_sharers_pay_by_what_was_measured_and_evenly_where_it_was_not(ledger: Le
     assert (found["a"].cost, found["b"].cost) == (round(4.25 * GPU), round(1.75 * GPU))
 
 
+def test_a_price_that_changes_within_an_hour_changes_no_share(ledger: Ledger) -> None:
+    """b was not measured, and ended before the price changed: the hour is shared evenly all the same."""
+    used = [measured("g0", "", name, START, START + HOUR, busy) for name, busy in (("a", 0.6), ("c", 0.2))]
+    late = Quote(scope="n", moment=START + HOUR // 2, per_hour=3 * GPU, source="invoice")
+    b = [*pod("b", 0, None), Ended(kind="pod", subject=("b",), moment=START + HOUR // 4)]
+    ledger.write([*node(), *pod("a", 0, 1), *b, *pod("c", 0, 1), *used, late])
+    found = lines(ledger)
+    assert found["b"].cost == round(GPU / 4 / 3)
+    assert abs(found["a"].cost - found["c"].cost) <= 1
+    assert abs(found["a"].cost - (GPU / 4 / 3 + GPU / 4 / 2 + 3 * GPU / 2 / 2)) <= 1
+
+
 def test_sharers_that_did_nothing_pay_evenly(ledger: Ledger) -> None:
     used = [measured("g0", "", name, START, START + HOUR, 0.0) for name in ("a", "b")]
     ledger.write([*node(), *pod("a", 0, 1), *pod("b", 0, 1), *used])
