@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from plimsoll.cost import merge
+from plimsoll.cost.lives import SLOT, USED, same
 from plimsoll.cost.sample import HOUR
 from plimsoll.cost.schema import TOKENS, USAGE
 from plimsoll.cost.store import Store
-
-_SLOT = "node, gpu, instance"
-USED = ("seen", "idle", "low", "busy", "sm", "energy")
-
-
-def _same(one: str, other: str) -> str:
-    return " AND ".join(f"{one}.{name} = {other}.{name}" for name in ("node", "gpu", "instance"))
 
 
 def named() -> str:
@@ -37,7 +31,7 @@ def spans(store: Store) -> None:
         SELECT h.pod, h.node, h.gpu, h.instance, GREATEST(h.began, c.began) AS began, LEAST(h.ended, c.ended) AS ended,
             c.price, c.time, CAST(1 AS BIGINT) AS weight, CAST(1 AS HUGEINT) AS weights
         FROM b_alone h JOIN b_engine e ON e.pod = h.pod
-        JOIN b_carried c ON {_same("c", "h")} AND h.began < c.ended AND c.began < h.ended""")
+        JOIN b_carried c ON {same("c", "h")} AND h.began < c.ended AND c.began < h.ended""")
     if store.rows(
         "SELECT 1 FROM b_shared s JOIN b_hold h USING (node, gpu, instance) JOIN b_engine USING (pod) LIMIT 1"
     ):
@@ -89,7 +83,7 @@ def hours(store: Store) -> None:
                     CAST(GREATEST(h.held, COALESCE(u.seen, 0)) AS BIGINT) AS span
                 FROM b_hour h JOIN b_engine e ON e.pod = h.pod
                 JOIN ({first}) f ON f.pod = h.pod AND f.gpu = h.gpu AND f.instance = h.instance
-                JOIN (SELECT {_SLOT}, MAX(time) AS part FROM b_carried GROUP BY {_SLOT}) c ON {_same("c", "h")}
+                JOIN (SELECT {SLOT}, MAX(time) AS part FROM b_carried GROUP BY {SLOT}) c ON {same("c", "h")}
                 LEFT JOIN b_node n ON n.node = h.node
                 LEFT JOIN b_used u
                     ON u.pod = h.pod AND u.gpu = h.gpu AND u.instance = h.instance AND u.hour = h.hour) x) y

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from plimsoll.cost.cuts import CUTS, MANY, SERVED, By, Cut
-from plimsoll.cost.lives import ABSENT, HOST, STRANDED
+from plimsoll.cost.lives import ABSENT, HOST, SLOT, STRANDED, same
 from plimsoll.cost.split import GPU_TIME, MICRO
 from plimsoll.cost.store import Store
 
@@ -41,8 +41,7 @@ def _classed(paid: str, more: str = "") -> str:
                     GREATEST(0, LEAST(p.ran, p.ended) - p.began) AS starting,
                     GREATEST(p.ended - p.began, CAST(COALESCE(u.seen, 0) AS BIGINT)) AS span
                 FROM {paid} p
-                JOIN (SELECT node, gpu, instance, MAX(time) AS part FROM b_carried GROUP BY node, gpu, instance) c
-                    ON c.node = p.node AND c.gpu = p.gpu AND c.instance = p.instance
+                JOIN (SELECT {SLOT}, MAX(time) AS part FROM b_carried GROUP BY {SLOT}) c ON {same("c", "p")}
                 LEFT JOIN b_use u ON u.pod = p.pod AND u.gpu = p.gpu AND u.instance = p.instance) x) y"""
 
 

@@ -15,7 +15,13 @@ from plimsoll.cost.schema import USAGE
 from plimsoll.cost.store import Store
 
 STRANDED, ABSENT, HOST = -1, -2, -3  # slots that nobody can hold; instances' numbers are positive, a whole GPU is 0
+SLOT = "node, gpu, instance"  # what tells two slots apart
 USED = ("seen", "idle", "low", "busy", "sm", "energy")
+
+
+def same(one: str, other: str) -> str:
+    """A condition: these two rows are of one slot."""
+    return " AND ".join(f"{one}.{name} = {other}.{name}" for name in SLOT.split(", "))
 
 
 def nodes(began: int, ended: int, horizon: int) -> str:

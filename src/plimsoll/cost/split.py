@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from plimsoll.cost import merge
-from plimsoll.cost.lives import HOST, slots
+from plimsoll.cost.lives import HOST, SLOT, same, slots
 from plimsoll.cost.price import Carve, Facts, Rate
 from plimsoll.cost.sample import HOUR
 from plimsoll.cost.schema import USAGE, Table
@@ -25,12 +25,7 @@ SCALE = 10**9  # a division leaves less than one part in 10^9 of a micro-unit pe
 MICRO = HOUR * SCALE  # one micro-unit of money
 GPU_TIME = 10**9  # one GPU for a millisecond
 FINE = 10**18  # of a millisecond that many share: so fine that what divisions leave is no money
-_SLOT = "node, gpu, instance"
 _RATE = Table("b_rate", ("node", "began", "ended", "per_hour", "host"))
-
-
-def _same(one: str, other: str) -> str:
-    return " AND ".join(f"{one}.{name} = {other}.{name}" for name in ("node", "gpu", "instance"))
 
 
 def pay(store: Store, rates: Sequence[tuple[Facts, Rate]], carve: Carve) -> None:
@@ -51,11 +46,11 @@ def shared() -> list[str]:
     Where any two lie over one another, so do two that begin one after the other.
     """
     return [
-        f"""CREATE TEMP TABLE b_shared AS SELECT DISTINCT {_SLOT} FROM (
-            SELECT {_SLOT}, ended, LEAD(began) OVER (PARTITION BY device ORDER BY began) AS later FROM b_hold) h
+        f"""CREATE TEMP TABLE b_shared AS SELECT DISTINCT {SLOT} FROM (
+            SELECT {SLOT}, ended, LEAD(began) OVER (PARTITION BY device ORDER BY began) AS later FROM b_hold) h
             WHERE later < ended""",
-        f"""CREATE TEMP TABLE b_alone AS SELECT pod, {_SLOT}, ran, began, ended FROM b_hold h
-            WHERE NOT EXISTS (SELECT 1 FROM b_shared s WHERE {_same("s", "h")})""",
+        f"""CREATE TEMP TABLE b_alone AS SELECT pod, {SLOT}, ran, began, ended FROM b_hold h
+            WHERE NOT EXISTS (SELECT 1 FROM b_shared s WHERE {same("s", "h")})""",
     ]
 
 
@@ -70,7 +65,7 @@ def carried() -> str:
             COUNT(*) OVER (PARTITION BY s.node, s.gpu, s.instance) AS prices,
             CAST(ROW_NUMBER() OVER () AS INTEGER) AS cell,
             CAST(DENSE_RANK() OVER (ORDER BY s.node, s.gpu, s.instance) AS INTEGER) AS slot,
-            EXISTS (SELECT 1 FROM b_shared h WHERE {_same("h", "s")}) AS shared
+            EXISTS (SELECT 1 FROM b_shared h WHERE {same("h", "s")}) AS shared
         FROM b_slot s JOIN b_rate r ON r.node = s.node AND r.began < s.ended AND s.began < r.ended"""
 
 
@@ -81,7 +76,7 @@ def alone() -> list[str]:
     """
     span = "(LEAST(h.ended, c.ended) - GREATEST(h.began, c.began))"
     paid = f"""
-        FROM b_alone h JOIN b_carried c ON {_same("c", "h")} AND h.began < c.ended AND c.began < h.ended"""
+        FROM b_alone h JOIN b_carried c ON {same("c", "h")} AND h.began < c.ended AND c.began < h.ended"""
     return [
         # A slot has one price nearly always: then there is nothing to add up.
         f"""CREATE TEMP TABLE b_paid AS
@@ -92,10 +87,10 @@ def alone() -> list[str]:
                 GROUP BY h.pod, h.node, h.gpu, h.instance""",
         f"""CREATE TEMP TABLE b_free AS SELECT c.node, c.gpu, c.instance, c.cost - COALESCE(p.cost, 0) AS cost,
                 c.time - COALESCE(p.time, 0) AS time
-            FROM (SELECT {_SLOT}, SUM(price * (ended - began)) AS cost, SUM(time * (ended - began)) AS time
-                  FROM b_carried WHERE NOT shared GROUP BY {_SLOT}) c
-            LEFT JOIN (SELECT {_SLOT}, SUM(cost) AS cost, SUM(time) AS time FROM b_paid GROUP BY {_SLOT}) p
-                ON {_same("p", "c")}""",
+            FROM (SELECT {SLOT}, SUM(price * (ended - began)) AS cost, SUM(time * (ended - began)) AS time
+                  FROM b_carried WHERE NOT shared GROUP BY {SLOT}) c
+            LEFT JOIN (SELECT {SLOT}, SUM(cost) AS cost, SUM(time) AS time FROM b_paid GROUP BY {SLOT}) p
+                ON {same("p", "c")}""",
     ]
 
 
@@ -107,7 +102,7 @@ def _held(store: Store, split: Split, window: tuple[int, int], pending: bool) ->
     weighs a millionth of a busy GPU, so that an hour in which nobody did anything is shared evenly.
     """
     began, ended = "GREATEST(h.began, c.began)", "LEAST(h.ended, c.ended)"
-    piece = f"""FROM b_hold h JOIN b_carried c ON {_same("c", "h")} AND h.began < c.ended AND c.began < h.ended
+    piece = f"""FROM b_hold h JOIN b_carried c ON {same("c", "h")} AND h.began < c.ended AND c.began < h.ended
         WHERE c.shared"""
     if split != "measured":
         weight = "h.weight" if split == "requested" else "1"
@@ -154,10 +149,10 @@ def _together() -> list[str]:
                 SELECT cell, hour, t, COALESCE(LEAD(t) OVER w - t, 0) AS span, SUM(weight) OVER w AS weights
                 FROM b_event WINDOW w AS ({upto})) s) e
             WINDOW w AS ({upto})""",
-        f"""INSERT INTO b_free SELECT {_SLOT}, SUM(c.price * {free}), SUM(c.time * {free}) FROM b_carried c
+        f"""INSERT INTO b_free SELECT {SLOT}, SUM(c.price * {free}), SUM(c.time * {free}) FROM b_carried c
             LEFT JOIN (SELECT cell, SUM(span) AS held FROM b_step WHERE weights > 0 GROUP BY cell) s ON s.cell = c.cell
-            WHERE c.shared GROUP BY {_SLOT}""",
-        f"""INSERT INTO b_paid (pod, {_SLOT}, cost, time, ran, began, ended)
+            WHERE c.shared GROUP BY {SLOT}""",
+        f"""INSERT INTO b_paid (pod, {SLOT}, cost, time, ran, began, ended)
             SELECT pod, c.node, c.gpu, c.instance, SUM({cost}), SUM({time}), MIN(ran), MIN(since), MAX(till) FROM (
                 SELECT *, quotient(own, {FINE}) AS ms FROM (
                     SELECT pod, h.cell, SUM(weight * (e.upto - b.upto)) AS own, MIN(ran) AS ran, MIN(since) AS since,

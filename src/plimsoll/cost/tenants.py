@@ -39,6 +39,7 @@ def divide(ledger: Ledger, by: By, began: int, ended: int, weights: Weights | No
         store.run(sql)
     store.run(f"CREATE TEMP VIEW b_tokens AS SELECT {CUTS[by].key} AS k, requests, prompt, output FROM b_traffic r")
     weighed: tuple[weigh.Weighed, ...] = ()
+    kept = "TRUE"
     if by != "model":
         pending = ledger.pending(USAGE, began, ended)
         store.run(engines.used("b_used", began, ended, pending=pending))
@@ -47,8 +48,6 @@ def divide(ledger: Ledger, by: By, began: int, ended: int, weights: Weights | No
         # An engine that works for one tenant is that tenant's; one of which nothing is known stays as it is.
         lone = "" if by == "request" else "tenant <> '' OR "
         kept = f"{lone}model NOT IN (SELECT model FROM b_part)"
-    else:
-        kept = "model <> ''"
     store.run(f"CREATE TEMP TABLE b_kept AS SELECT * FROM b_engine WHERE {kept}")
     store.run("DELETE FROM b_engine WHERE pod IN (SELECT pod FROM b_kept)")
     store.run(own(by))
